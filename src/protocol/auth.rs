@@ -77,3 +77,6 @@ pub fn check_state(
     })
     .map_err(|reason| Denied { reason })
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,3 +183,6 @@ fn to_json(form: &impl Serialize) -> Box<RawValue> {
     // Strings, integers and raw JSON always serialise.
     to_raw_value(form).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use crate::{
     errors::Malformed,
     key::SigningKey,
     pdu::{Depth, Pdu},
+    signature,
     version::RoomVersion,
 };
 
@@ -80,16 +81,7 @@ impl Draft {
 /// the whole too long, too many previous events.
 pub fn seal(draft: Draft, version: RoomVersion, key: &SigningKey) -> Result<Pdu, Malformed> {
     let mut object = assemble(draft, version, key)?;
-    ruma::signatures::hash_and_sign_event(
-        key.server().as_str(),
-        key,
-        &mut object,
-        &version.rules().redaction,
-    )
-    .map_err(|error| match error {
-        ruma::signatures::JsonError::PduTooLarge => Malformed::too_large(error),
-        other => Malformed::format(other),
-    })?;
+    signature::sign_event(&mut object, version, key)?;
     Pdu::from_object(&object, version)
 }
 
@@ -182,3 +174,6 @@ fn references(
     };
     CanonicalJsonValue::Array(ids.iter().map(one).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,11 +15,13 @@ use ruma::{
 
 use crate::errors::Malformed;
 
-/// Reads keys with and without padding, as the specification recommends, and writes them without.
+/// Reads keys with and without padding, as the specification recommends, and writes them without. Bits beyond the last
+/// byte are ignored, since the specification's own test key has some.
 const BASE64: general_purpose::GeneralPurpose = general_purpose::GeneralPurpose::new(
     &alphabet::STANDARD,
     general_purpose::GeneralPurposeConfig::new()
         .with_encode_padding(false)
+        .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 

@@ -26,8 +26,12 @@ mod errors;
 mod key;
 mod pdu;
 mod power;
+#[cfg(test)]
+mod properties;
 mod redaction;
 mod resolution;
+#[cfg(test)]
+mod scenario;
 mod signature;
 mod version;
 

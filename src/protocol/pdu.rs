@@ -445,3 +445,6 @@ fn event_id_of(
         ruma::signatures::reference_hash(object, version.rules()).map_err(Malformed::format)?;
     EventId::parse(format!("${hash}")).map_err(Malformed::format)
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ impl PowerLevels {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

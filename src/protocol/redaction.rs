@@ -73,3 +73,6 @@ pub fn may_redact(
         || by_own_server
         || by_power >= levels.redact()
 }
+
+#[cfg(test)]
+mod tests;

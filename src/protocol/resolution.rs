@@ -31,8 +31,8 @@ pub const MAX_AUTH_EVENTS: usize = 1_000_000;
 /// * `states`: the states. Entries that are the same in all of them come back as they are, and may be left out of all
 ///   of them, save those that the auth rules of a conflicted event ask for ([`crate::auth_types`], and the create
 ///   event). So a caller who knows the differences need not pass a whole state.
-/// * `chains`: for each state the ids of all auth events of all its events, recursively: what [`auth_chains`] computes
-///   from whole states. Room version 1 does not look at it.
+/// * `chains`: for each state the ids of all its events and all their auth events, recursively: what [`auth_chains`]
+///   computes from whole states. What is the same in all of them may be left out. Room version 1 does not look at it.
 /// * `fetch`: finds an event of the room. Rejected events have to be marked ([`Pdu::marked_rejected`]).
 /// * `subgraph`: the conflicted state subgraph of the given events, which only room version 12 asks for:
 ///   [`conflicted_subgraph`] or an index that knows the same.
@@ -100,8 +100,11 @@ pub fn resolve_whole(
     })
 }
 
-/// For each state, the ids of all auth events of all its events, recursively, and without those events themselves
-/// unless another one has them as auth events.
+/// For each state, the ids of all its events and of all their auth events, recursively.
+///
+/// The specification leaves the events of the state themselves out of their chain. That only matters for an event which
+/// all states hold and which is an auth event in just some of them; deployed servers count it as known to all, and
+/// reaching the same state as they do is the point.
 ///
 /// # Errors
 /// `Unresolved` when an event cannot be found, or the graph is beyond [`MAX_AUTH_EVENTS`].
@@ -115,7 +118,7 @@ pub fn auth_chains(
         .collect()
 }
 
-/// The ids of all auth events of the given events, recursively.
+/// The ids of the given events and of all their auth events, recursively.
 ///
 /// # Errors
 /// `Unresolved` when an event cannot be found, or the graph is beyond [`MAX_AUTH_EVENTS`].
@@ -123,8 +126,8 @@ pub fn auth_chain<'a>(
     events: impl IntoIterator<Item = &'a OwnedEventId>,
     fetch: impl Fn(&EventId) -> Option<Pdu>,
 ) -> Result<HashSet<OwnedEventId>, Unresolved> {
-    let mut chain = HashSet::new();
     let mut waiting: Vec<OwnedEventId> = events.into_iter().cloned().collect();
+    let mut chain: HashSet<OwnedEventId> = waiting.iter().cloned().collect();
     while let Some(id) = waiting.pop() {
         let event = fetch(&id).ok_or(Unresolved::Missing(id))?;
         for auth_event in event.auth_events() {
@@ -203,5 +206,7 @@ fn unresolved(error: state_res::Error) -> Unresolved {
     }
 }
 
+#[cfg(test)]
+mod forks;
 #[cfg(test)]
 mod tests;

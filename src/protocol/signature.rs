@@ -110,6 +110,17 @@ pub fn countersign(pdu: &Pdu, version: RoomVersion, key: &SigningKey) -> Result<
     Ok(Pdu::from_object(&object, version)?.marked_rejected(pdu.is_rejected()))
 }
 
+/// Gives a new event its content hash and this server's signature.
+pub(crate) fn sign_event(
+    object: &mut CanonicalJsonObject,
+    version: RoomVersion,
+    key: &SigningKey,
+) -> Result<(), Malformed> {
+    let rules = &version.rules().redaction;
+    ruma::signatures::hash_and_sign_event(key.server().as_str(), key, object, rules)
+        .map_err(malformed)
+}
+
 /// Signs any object in place, under `signatures`. `unsigned` and other signatures stay outside.
 ///
 /// # Errors
@@ -164,3 +175,6 @@ fn unreadable(error: Malformed) -> BadSignature {
         reason: error.reason,
     }
 }
+
+#[cfg(test)]
+mod tests;
