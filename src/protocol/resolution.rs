@@ -50,6 +50,10 @@ pub fn resolve(
     let StateResolutionVersion::V2(state_rules) = &rules.state_res else {
         return first::resolve(version, states, fetch);
     };
+    if version.has_explicit_event_ids() {
+        // Ids that are no hashes can be made to point in circles, in which Ruma would walk for ever.
+        refuse_circles(states.iter().flat_map(HashMap::values), &fetch)?;
+    }
     // The events of other rooms and those that are not state never belong in a state; Ruma relies on the caller there.
     let maps: Vec<_> = states.iter().map(to_ruma).collect();
     let chains = chains
@@ -180,6 +184,44 @@ pub fn conflicted_subgraph(
         }
     }
     Ok(subgraph)
+}
+
+/// Checks that no event is among its own auth events, however far down.
+fn refuse_circles<'a>(
+    events: impl Iterator<Item = &'a OwnedEventId>,
+    fetch: impl Fn(&EventId) -> Option<Pdu>,
+) -> Result<(), Unresolved> {
+    enum Step {
+        Enter(OwnedEventId),
+        Leave(OwnedEventId),
+    }
+    let mut steps: Vec<Step> = events.cloned().map(Step::Enter).collect();
+    // For each event met: whether the walk is still below it.
+    let mut open: HashMap<OwnedEventId, bool> = HashMap::new();
+    while let Some(step) = steps.pop() {
+        let id = match step {
+            Step::Leave(id) => {
+                open.insert(id, false);
+                continue;
+            }
+            Step::Enter(id) => id,
+        };
+        match open.get(&id) {
+            Some(true) => return Err(Unresolved::Corrupt(format!("{id} is its own auth event"))),
+            Some(false) => continue,
+            None => {}
+        }
+        if open.len() > MAX_AUTH_EVENTS {
+            return Err(Unresolved::TooLarge(MAX_AUTH_EVENTS));
+        }
+        open.insert(id.clone(), true);
+        let event = fetch(&id);
+        steps.push(Step::Leave(id));
+        for auth_event in event.iter().flat_map(|event| event.auth_events()) {
+            steps.push(Step::Enter(auth_event.clone()));
+        }
+    }
+    Ok(())
 }
 
 fn to_ruma(state: &StateMap) -> state_res::StateMap<OwnedEventId> {

@@ -228,3 +228,29 @@ fn the_subgraph_holds_the_events_between_the_conflicted_ones() {
         ])
     );
 }
+
+#[test]
+fn auth_events_in_a_circle_are_found_out() {
+    let version = RoomVersion::ALL[1];
+    let mut scenario = scenarios()
+        .into_iter()
+        .find(|scenario| scenario.name.starts_with("an admin demotes"))
+        .unwrap();
+    let levels = scenario
+        .events
+        .iter_mut()
+        .find(|event| event.id == "levels")
+        .unwrap();
+    levels.auth.push("raise".to_owned());
+    let events = draw_in(&scenario, version);
+    let states: Vec<_> = scenario
+        .states
+        .iter()
+        .map(|names| state(names, &events, version))
+        .collect();
+    let verdict = resolve_whole(version, &states, |id| events.get(id).cloned());
+    assert!(
+        matches!(verdict, Err(Unresolved::Corrupt(_))),
+        "{verdict:?}"
+    );
+}
