@@ -1,0 +1,1 @@
+//! RocksDB: the engine of a single node.

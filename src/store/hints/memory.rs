@@ -1,0 +1,177 @@
+//! Hints and ephemeral values of a single node, in its memory. Bounded: see [`CAPACITY`].
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use super::{Hint, Hints, Lifetime};
+use crate::Error;
+
+/// How many ephemeral values are kept at most; past it the oldest to expire go first.
+const CAPACITY: usize = 200_000;
+
+/// How many hints a receiver may lag behind before it loses the oldest.
+const LAG: usize = 4096;
+
+/// How many entries a listing returns at most.
+const LIST_LIMIT: usize = 1000;
+
+/// Tells the milliseconds of now.
+type Now = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// Hints and ephemeral state in this process.
+pub struct MemoryHints {
+    sender: broadcast::Sender<Hint>,
+    values: Mutex<BTreeMap<String, Value>>,
+    now: Now,
+}
+
+struct Value {
+    bytes: Bytes,
+    expires: u64,
+}
+
+impl MemoryHints {
+    /// Starts empty; `now` tells the time in milliseconds.
+    pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self {
+            sender: broadcast::channel(LAG).0,
+            values: Mutex::default(),
+            now: Box::new(now),
+        }
+    }
+
+    fn live(&self, key: &str, change: impl FnOnce(&mut BTreeMap<String, Value>, u64)) {
+        let now = (self.now)();
+        let mut values = self.values.lock();
+        if values.get(key).is_some_and(|v| v.expires <= now) {
+            values.remove(key);
+        }
+        if values.len() >= CAPACITY {
+            values.retain(|_, v| v.expires > now);
+            if values.len() >= CAPACITY
+                && let Some(oldest) = values
+                    .iter()
+                    .min_by_key(|(_, v)| v.expires)
+                    .map(|(k, _)| k.clone())
+            {
+                values.remove(&oldest);
+            }
+        }
+        change(&mut values, now);
+    }
+}
+
+impl Hints for MemoryHints {
+    fn publish(&self, hint: Hint) {
+        // No receiver is no failure: nobody waits.
+        drop(self.sender.send(hint));
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Hint> {
+        self.sender.subscribe()
+    }
+
+    fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        lifetime: Lifetime,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        self.live(key, |values, now| {
+            let expires = now.saturating_add(lifetime.0);
+            values.insert(
+                key.to_owned(),
+                Value {
+                    bytes: value,
+                    expires,
+                },
+            );
+        });
+        async { Ok(()) }.boxed()
+    }
+
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>> {
+        let mut found = None;
+        self.live(key, |values, _| {
+            found = values.get(key).map(|v| v.bytes.clone())
+        });
+        async { Ok(found) }.boxed()
+    }
+
+    fn take(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>> {
+        let mut found = None;
+        self.live(key, |values, _| found = values.remove(key).map(|v| v.bytes));
+        async { Ok(found) }.boxed()
+    }
+
+    fn add(
+        &self,
+        key: &str,
+        delta: i64,
+        lifetime: Lifetime,
+    ) -> BoxFuture<'static, Result<i64, Error>> {
+        let mut sum = delta;
+        self.live(key, |values, now| {
+            let mut expires = now.saturating_add(lifetime.0);
+            if let Some(old) = values.get(key) {
+                expires = old.expires;
+                let number = <[u8; 8]>::try_from(old.bytes.as_ref()).map_or(0, i64::from_be_bytes);
+                sum = number.saturating_add(delta);
+            }
+            let bytes = Bytes::copy_from_slice(&sum.to_be_bytes());
+            values.insert(key.to_owned(), Value { bytes, expires });
+        });
+        async move { Ok(sum) }.boxed()
+    }
+
+    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<(String, Bytes)>, Error>> {
+        let now = (self.now)();
+        let values = self.values.lock();
+        let found = values
+            .range(prefix.to_owned()..)
+            .take_while(|(k, _)| k.starts_with(prefix))
+            .filter(|(_, v)| v.expires > now)
+            .take(LIST_LIMIT)
+            .map(|(k, v)| (k.clone(), v.bytes.clone()))
+            .collect();
+        async move { Ok(found) }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn values_expire_and_are_taken_once() {
+        let now = Arc::new(AtomicU64::new(0));
+        let clock = now.clone();
+        let hints = MemoryHints::new(move || clock.load(Ordering::SeqCst));
+        hints
+            .put("a", Bytes::from_static(b"1"), Lifetime(10))
+            .await
+            .unwrap();
+        hints
+            .put("b", Bytes::from_static(b"2"), Lifetime(30))
+            .await
+            .unwrap();
+        assert_eq!(hints.add("n", 2, Lifetime(30)).await.unwrap(), 2);
+        assert_eq!(hints.add("n", -3, Lifetime(30)).await.unwrap(), -1);
+        now.store(20, Ordering::SeqCst);
+        assert_eq!(hints.get("a").await.unwrap(), None);
+        assert_eq!(hints.take("b").await.unwrap().unwrap(), "2");
+        assert_eq!(hints.take("b").await.unwrap(), None);
+        assert_eq!(hints.list("").await.unwrap().len(), 1);
+    }
+}
