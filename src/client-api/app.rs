@@ -1,0 +1,94 @@
+//! Owns what every endpoint may use. Must never hold per-request values.
+
+use std::{ops::Deref, sync::Arc};
+
+use hearth_base::{Clock, Rng};
+use hearth_rooms::Rooms;
+use hearth_store::Store;
+use hearth_sync::Sync;
+use hearth_users::Users;
+use ruma::OwnedServerName;
+
+use crate::limits::RateLimit;
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// Nobody, except through the administrator's shared secret.
+    #[default]
+    Closed,
+    /// Whoever has a registration token.
+    Token,
+    /// Anybody.
+    Open,
+}
+
+/// What the operator decides about the endpoints.
+#[derive(Clone)]
+pub struct Settings {
+    /// The name behind the colon of local identifiers.
+    pub server_name: OwnedServerName,
+    /// Where clients reach this server, for `/.well-known/matrix/client`; `None`: not announced.
+    pub base_url: Option<String>,
+    /// Who may make an account.
+    pub registration: Registration,
+    /// The secret of `/_synapse/admin/v1/register`; `None`: that endpoint refuses.
+    pub registration_shared_secret: Option<String>,
+    /// The longest request body in bytes.
+    pub max_body_bytes: usize,
+    /// Slows callers down; `None`: nobody is.
+    pub rate_limit: Option<Arc<dyn RateLimit>>,
+}
+
+impl Settings {
+    /// Registration closed, bodies up to 8 MiB, no rate limit.
+    #[must_use]
+    pub fn new(server_name: OwnedServerName) -> Self {
+        Self {
+            server_name,
+            base_url: None,
+            registration: Registration::Closed,
+            registration_shared_secret: None,
+            max_body_bytes: 8 * 1024 * 1024,
+            rate_limit: None,
+        }
+    }
+}
+
+/// What the endpoints call.
+pub struct Services {
+    /// For views and for batches that several crates fill.
+    pub store: Store,
+    /// The rooms.
+    pub rooms: Rooms,
+    /// The accounts.
+    pub users: Users,
+    /// What is new for a device.
+    pub sync: Sync,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+    /// What the operator decides.
+    pub settings: Settings,
+}
+
+/// What every handler gets. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Services>);
+
+impl App {
+    /// The endpoints' share of a server.
+    #[must_use]
+    pub fn new(services: Services) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+impl Deref for App {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}

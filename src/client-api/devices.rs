@@ -1,0 +1,10 @@
+//! Devices.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#device-management>
+
+use crate::routes::Routes;
+
+/// The endpoints of this chapter.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+}

@@ -1,0 +1,201 @@
+//! Owns every refusal that a client sees: the status, the errcode and a sentence for people. Must never show what only
+//! operators may see: an internal error is logged here and answered with `M_UNKNOWN`.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#standard-error-response>
+
+use std::{fmt::Display, time::Duration};
+
+use axum::response::{IntoResponse, Response};
+use hearth_protocol::{Fault, Malformed};
+use http::StatusCode;
+use ruma::api::error::{
+    ErrorKind, LimitExceededErrorData, RetryAfter, StandardErrorBody, UnknownTokenErrorData,
+};
+use serde_json::Value;
+
+use crate::answer::json_response;
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub(crate) struct Error(Box<Refusal>);
+
+#[derive(Clone, Debug)]
+enum Refusal {
+    /// As the specification's standard error response.
+    Standard {
+        status: StatusCode,
+        kind: ErrorKind,
+        message: String,
+    },
+    /// With a body of its own: the stages of user-interactive authentication.
+    Other { status: StatusCode, body: Value },
+}
+
+impl Error {
+    /// A refusal with the given status, errcode and sentence.
+    pub(crate) fn new(status: StatusCode, kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Refusal::Standard {
+            status,
+            kind,
+            message: message.into(),
+        }))
+    }
+
+    /// A refusal whose body is `body` as it stands.
+    pub(crate) fn with_body(status: StatusCode, body: Value) -> Self {
+        Self(Box::new(Refusal::Other { status, body }))
+    }
+
+    /// 403 `M_FORBIDDEN`.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorKind::Forbidden, message)
+    }
+
+    /// 404 `M_NOT_FOUND`.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorKind::NotFound, message)
+    }
+
+    /// 400 with `kind`.
+    pub(crate) fn bad_request(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, kind, message)
+    }
+
+    /// 400 `M_BAD_JSON`.
+    pub(crate) fn bad_json(message: impl Into<String>) -> Self {
+        Self::bad_request(ErrorKind::BadJson, message)
+    }
+
+    /// 400 `M_NOT_JSON`.
+    pub(crate) fn not_json(message: impl Into<String>) -> Self {
+        Self::bad_request(ErrorKind::NotJson, message)
+    }
+
+    /// 400 `M_INVALID_PARAM`.
+    pub(crate) fn invalid_param(message: impl Into<String>) -> Self {
+        Self::bad_request(ErrorKind::InvalidParam, message)
+    }
+
+    /// 400 `M_MISSING_PARAM`.
+    pub(crate) fn missing_param(message: impl Into<String>) -> Self {
+        Self::bad_request(ErrorKind::MissingParam, message)
+    }
+
+    /// 413 `M_TOO_LARGE`.
+    pub(crate) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::TooLarge, message)
+    }
+
+    /// 401 `M_MISSING_TOKEN`.
+    pub(crate) fn missing_token(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorKind::MissingToken, message)
+    }
+
+    /// 401 `M_UNKNOWN_TOKEN`; after a soft logout the device stays and a new login may take it up.
+    pub(crate) fn unknown_token(soft_logout: bool) -> Self {
+        let mut facts = UnknownTokenErrorData::new();
+        facts.soft_logout = soft_logout;
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            ErrorKind::UnknownToken(facts),
+            "the access token is not known",
+        )
+    }
+
+    /// 429 `M_LIMIT_EXCEEDED`.
+    pub(crate) fn limited(retry_after: Duration) -> Self {
+        let mut facts = LimitExceededErrorData::new();
+        facts.retry_after = Some(RetryAfter::Delay(retry_after));
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::LimitExceeded(facts),
+            "too many requests",
+        )
+    }
+
+    /// `M_UNRECOGNIZED`: the path or the method is not served.
+    pub(crate) fn unrecognized(status: StatusCode) -> Self {
+        Self::new(status, ErrorKind::Unrecognized, "unrecognized request")
+    }
+
+    /// 500 `M_UNKNOWN`: a fault of this server, logged whole and shown as a bare sentence.
+    pub(crate) fn internal(error: &dyn Display) -> Self {
+        tracing::error!(%error, "a request failed inside");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Unknown,
+            "internal server error",
+        )
+    }
+
+    /// 503 `M_UNKNOWN`: something this server needs does not answer; trying later may help.
+    pub(crate) fn unavailable(error: &dyn Display) -> Self {
+        tracing::warn!(%error, "a request found something unavailable");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Unknown,
+            "try again later",
+        )
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let written = match *self.0 {
+            Refusal::Standard {
+                status,
+                kind,
+                message,
+            } => {
+                let retry_after = retry_after(&kind);
+                json_response(status, &StandardErrorBody::new(kind, message)).map(|mut response| {
+                    if let Some(value) = retry_after {
+                        response
+                            .headers_mut()
+                            .insert(http::header::RETRY_AFTER, value);
+                    }
+                    response
+                })
+            }
+            Refusal::Other { status, body } => json_response(status, &body),
+        };
+        // Strings and numbers always serialise.
+        written.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+}
+
+fn retry_after(kind: &ErrorKind) -> Option<http::HeaderValue> {
+    let ErrorKind::LimitExceeded(facts) = kind else {
+        return None;
+    };
+    http::HeaderValue::try_from(facts.retry_after.as_ref()?).ok()
+}
+
+impl From<Malformed> for Error {
+    fn from(malformed: Malformed) -> Self {
+        match malformed.fault {
+            Fault::NotJson => Self::not_json(malformed.reason),
+            Fault::NotCanonical | Fault::Format => Self::bad_json(malformed.reason),
+            Fault::TooLarge => Self::too_large(malformed.reason),
+        }
+    }
+}
+
+impl From<hearth_store::Error> for Error {
+    fn from(error: hearth_store::Error) -> Self {
+        match error {
+            hearth_store::Error::Unavailable(_) => Self::unavailable(&error),
+            hearth_store::Error::Corrupt(_) => Self::internal(&error),
+        }
+    }
+}
+
+/// Answers a path that is not served.
+pub(crate) async fn unknown_endpoint() -> Error {
+    Error::unrecognized(StatusCode::NOT_FOUND)
+}
+
+/// Answers a method that is not served at its path.
+pub(crate) async fn unknown_method() -> Error {
+    Error::unrecognized(StatusCode::METHOD_NOT_ALLOWED)
+}
