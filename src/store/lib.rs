@@ -15,6 +15,8 @@ pub mod engine;
 pub mod engines;
 pub mod hints;
 mod read;
+#[cfg(test)]
+mod suite;
 mod table;
 mod view;
 

@@ -33,6 +33,8 @@ mod group;
 mod opened;
 mod readers;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod tuning;
 mod view;
 
@@ -193,40 +195,4 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> 
         .spawn(body)
         .map(drop)
         .map_err(|e| Error::Unavailable(format!("no thread to be had: {e}")))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::{Direction, Family, MemoryHints, Position, Store, Table};
-
-    const NOTES: Table<(String, Position), String> = Table::new(100, "notes", Family::Index);
-
-    #[tokio::test]
-    async fn a_commit_is_seen_by_views_after_it_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = open(Options::at(folder.path().join("store"))).unwrap();
-        let store = Store::new(engine, Arc::new(MemoryHints::new(|| 0)));
-        let before = store.view().await.unwrap();
-        let mut batch = Batch::new();
-        let position = batch.position();
-        batch.put(&NOTES, ("room", position), "hello");
-        let committed = store.commit(batch).await.unwrap();
-        assert_eq!(committed.resolve(position), Position(1));
-        let after = store.view().await.unwrap();
-        let scan = async |view: &crate::View| {
-            view.scan_prefix(&NOTES, ("room",), Direction::Forward, 10)
-                .await
-                .unwrap()
-        };
-        assert!(scan(&before).await.is_empty());
-        assert_eq!(before.position(), Position::ZERO);
-        assert_eq!(after.position(), Position(1));
-        assert_eq!(
-            scan(&after).await,
-            [(("room".to_owned(), Position(1)), "hello".to_owned())]
-        );
-    }
 }

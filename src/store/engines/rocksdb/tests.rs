@@ -1,0 +1,193 @@
+//! The engine under the suite, and what is RocksDB's alone: the disk that fills up, memory, the killed writer.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{path::Path, sync::Arc};
+
+use tempfile::TempDir;
+
+use super::{Options, RocksEngine, open, restore};
+use crate::{
+    Engine,
+    suite::{self, Subject, commits, durable, kill, log, order, records},
+};
+
+mod full;
+
+/// An engine in a folder that is removed with it.
+struct Rocks {
+    engine: Arc<RocksEngine>,
+    folder: TempDir,
+}
+
+impl Rocks {
+    fn at(folder: TempDir) -> Self {
+        let engine = open(Options::at(folder.path().join("store"))).unwrap();
+        Self { engine, folder }
+    }
+}
+
+impl Subject for Rocks {
+    async fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    fn engine(&self) -> Arc<dyn Engine> {
+        self.engine.clone()
+    }
+
+    async fn reopened(self) -> Self {
+        self.engine.close().await.unwrap();
+        Self::at(self.folder)
+    }
+
+    async fn restored(from: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        restore(from, &folder.path().join("store")).unwrap();
+        Self::at(folder)
+    }
+
+    async fn refuses_restore(&self, from: &Path) -> bool {
+        restore(from, &self.folder.path().join("store")).is_err()
+    }
+
+    fn syncs(&self) -> Option<u64> {
+        Some(self.engine.counts().syncs)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn round_trips() {
+    suite::run::<Rocks>(records::round_trips).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once() {
+    suite::run::<Rocks>(records::many_at_once).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_are_half_open() {
+    suite::run::<Rocks>(records::ranges_are_half_open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_stay_still() {
+    suite::run::<Rocks>(records::views_stay_still).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_are_removed() {
+    suite::run::<Rocks>(records::ranges_are_removed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scans_are_in_order() {
+    suite::run::<Rocks>(order::scans_are_in_order).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_or_nothing() {
+    suite::run::<Rocks>(commits::all_or_nothing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_positions() {
+    suite::run::<Rocks>(commits::pending_positions).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merged_batches() {
+    suite::run::<Rocks>(commits::merged_batches).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn additions_commute() {
+    suite::run::<Rocks>(commits::additions_commute).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conflicts_under_contention() {
+    suite::run::<Rocks>(commits::conflicts_under_contention).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_winner() {
+    suite::run::<Rocks>(commits::one_winner).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_are_never_skipped() {
+    suite::run::<Rocks>(log::positions_are_never_skipped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_commits_share_syncs() {
+    suite::run::<Rocks>(log::waiting_commits_share_syncs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reopening_keeps_all() {
+    suite::run::<Rocks>(durable::reopening_keeps_all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closed_is_unavailable() {
+    suite::run::<Rocks>(durable::closed_is_unavailable).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_while_writing() {
+    suite::run::<Rocks>(durable::backup_while_writing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_is_equal() {
+    suite::run::<Rocks>(durable::restore_is_equal).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_writers_lose_nothing() {
+    if let Some(path) = kill::place() {
+        kill::child(open(Options::at(path)).unwrap()).await;
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let test = "engines::rocksdb::tests::killed_writers_lose_nothing";
+    kill::many_times(test, path.to_str().unwrap(), 100, || {
+        open(Options::at(&path)).unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_is_open_once() {
+    let subject = Rocks::new().await;
+    let second = open(Options::at(subject.folder.path().join("store")));
+    assert!(matches!(second, Err(crate::Error::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn nothing_is_restored_from_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    assert!(restore(&from, &to).is_err());
+    // Asking made neither.
+    assert!(!from.exists() && !to.exists());
+}
+
+#[tokio::test]
+async fn relaxed_does_not_sync() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options::at(folder.path());
+    options.relaxed = true;
+    let engine = open(options).unwrap();
+    let before = engine.counts().syncs;
+    for n in 0..10u64 {
+        let batch = suite::batch(|b| b.put(&suite::INDEX, ("n", n), ""));
+        engine.commit(batch).await.unwrap();
+    }
+    assert_eq!(engine.counts().syncs, before);
+    assert_eq!(engine.counts().commits, 10);
+}
