@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use hearth_protocol::{Fault, Malformed};
 use http::StatusCode;
 use ruma::api::error::{
-    ErrorKind, LimitExceededErrorData, RetryAfter, StandardErrorBody, UnknownTokenErrorData,
+    ErrorKind, IncompatibleRoomVersionErrorData, LimitExceededErrorData, RetryAfter,
+    StandardErrorBody, UnknownTokenErrorData,
 };
 use serde_json::Value;
 
@@ -188,6 +189,48 @@ impl From<hearth_store::Error> for Error {
             hearth_store::Error::Corrupt(_) => Self::internal(&error),
         }
     }
+}
+
+impl From<hearth_rooms::Error> for Error {
+    fn from(error: hearth_rooms::Error) -> Self {
+        match error {
+            hearth_rooms::Error::NotFound(reason) => Self::not_found(reason),
+            hearth_rooms::Error::Forbidden(reason) => Self::forbidden(reason),
+            hearth_rooms::Error::Refused { kind, reason } => refused(kind, reason),
+            hearth_rooms::Error::Malformed(malformed) => malformed.into(),
+            hearth_rooms::Error::Busy => Self::unavailable(&error),
+            hearth_rooms::Error::Store(error) => error.into(),
+        }
+    }
+}
+
+fn refused(refusal: hearth_rooms::Refusal, reason: String) -> Error {
+    use hearth_rooms::Refusal as Kind;
+    let (status, kind) = match refusal {
+        Kind::BadState => (StatusCode::FORBIDDEN, ErrorKind::BadState),
+        Kind::UnsupportedRoomVersion => {
+            (StatusCode::BAD_REQUEST, ErrorKind::UnsupportedRoomVersion)
+        }
+        Kind::IncompatibleRoomVersion(version) => (
+            StatusCode::BAD_REQUEST,
+            ErrorKind::IncompatibleRoomVersion(IncompatibleRoomVersionErrorData::new(
+                version.id().clone(),
+            )),
+        ),
+        Kind::RoomInUse => (StatusCode::BAD_REQUEST, ErrorKind::RoomInUse),
+        Kind::InvalidRoomState => (StatusCode::BAD_REQUEST, ErrorKind::InvalidRoomState),
+        Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::TooLarge),
+        Kind::BadJson => (StatusCode::BAD_REQUEST, ErrorKind::BadJson),
+        Kind::InvalidParam => (StatusCode::BAD_REQUEST, ErrorKind::InvalidParam),
+        Kind::BadAlias => (StatusCode::BAD_REQUEST, ErrorKind::BadAlias),
+        Kind::DuplicateAnnotation => (StatusCode::BAD_REQUEST, ErrorKind::DuplicateAnnotation),
+        Kind::LimitExceeded => (
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::LimitExceeded(LimitExceededErrorData::new()),
+        ),
+        Kind::Unknown => (StatusCode::BAD_REQUEST, ErrorKind::Unknown),
+    };
+    Error::new(status, kind, reason)
 }
 
 /// Answers a path that is not served.

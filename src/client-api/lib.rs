@@ -23,15 +23,31 @@ mod answer;
 mod app;
 mod backup;
 mod devices;
+mod discovery;
 mod error;
+mod event_filter;
 mod extract;
+mod faces;
 mod filters;
 mod keys;
 mod limits;
 mod profile;
 mod push_rules;
+mod receipts;
+mod relationships;
+mod reporting;
+mod room_creation;
+mod room_directory;
+mod room_events;
+mod room_membership;
 mod routes;
+mod show;
+mod spaces;
+mod summary;
 mod to_device;
+mod tokens;
+mod typing;
+mod user_directory;
 
 pub use app::{App, Registration, Services, Settings};
 pub use limits::{RateLimit, Refusal};
@@ -64,6 +80,17 @@ fn endpoints() -> Routes {
         .merge(keys::routes())
         .merge(backup::routes())
         .merge(to_device::routes())
+        .merge(discovery::routes())
+        .merge(receipts::routes())
+        .merge(relationships::routes())
+        .merge(reporting::routes())
+        .merge(room_creation::routes())
+        .merge(room_directory::routes())
+        .merge(room_events::routes())
+        .merge(room_membership::routes())
+        .merge(spaces::routes())
+        .merge(typing::routes())
+        .merge(user_directory::routes())
 }
 
 #[cfg(test)]

@@ -1,0 +1,27 @@
+//! `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
+
+use hearth_users::Session;
+use ruma::api::client::room::upgrade_room::v3::{Request, Response};
+
+use super::create_room::version;
+use crate::{App, error::Error, faces};
+
+pub(super) async fn upgrade_room(
+    app: App,
+    session: Session,
+    request: Request,
+) -> Result<Response, Error> {
+    let version = version(&request.new_version)?;
+    let profile = faces::face(&app, &session.user_id).await?;
+    let replacement = app
+        .rooms
+        .upgrade(
+            &session.user_id,
+            &request.room_id,
+            version,
+            request.additional_creators,
+            profile,
+        )
+        .await?;
+    Ok(Response::new(replacement))
+}

@@ -1,0 +1,22 @@
+//! `POST /_matrix/client/v3/rooms/{roomId}/join`
+
+use hearth_rooms::{Act, MemberChange};
+use hearth_users::Session;
+use ruma::api::client::membership::join_room_by_id::v3::{Request, Response};
+
+use crate::{App, error::Error, faces};
+
+pub(super) async fn join_room_by_id(
+    app: App,
+    session: Session,
+    request: Request,
+) -> Result<Response, Error> {
+    let room_id = request.room_id;
+    let change = MemberChange {
+        reason: request.reason,
+        profile: faces::face(&app, &session.user_id).await?,
+        ..MemberChange::own(room_id.clone(), session.user_id, Act::Join)
+    };
+    app.rooms.change_membership(change).await?;
+    Ok(Response::new(room_id))
+}

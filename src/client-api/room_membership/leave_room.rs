@@ -1,0 +1,20 @@
+//! `POST /_matrix/client/v3/rooms/{roomId}/leave`
+
+use hearth_rooms::{Act, MemberChange};
+use hearth_users::Session;
+use ruma::api::client::membership::leave_room::v3::{Request, Response};
+
+use crate::{App, error::Error};
+
+pub(super) async fn leave_room(
+    app: App,
+    session: Session,
+    request: Request,
+) -> Result<Response, Error> {
+    let change = MemberChange {
+        reason: request.reason,
+        ..MemberChange::own(request.room_id, session.user_id, Act::Leave)
+    };
+    app.rooms.change_membership(change).await?;
+    Ok(Response::new())
+}

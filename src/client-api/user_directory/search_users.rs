@@ -1,0 +1,105 @@
+//! `POST /_matrix/client/v3/user_directory/search`
+
+use std::collections::BTreeMap;
+
+use hearth_store::View;
+use hearth_users::Session;
+use ruma::{
+    OwnedMxcUri, OwnedRoomId, OwnedUserId, UserId,
+    api::client::user_directory::search_users::v3::{Request, Response, User},
+};
+use serde::Deserialize;
+
+use crate::{App, error::Error, tokens};
+
+/// Users in an answer at most.
+const MOST: usize = 50;
+/// Rooms that are searched: those of the caller, and published ones.
+const ROOMS: usize = 200;
+/// Members that are looked at in all.
+const MEMBERS: usize = 20_000;
+
+/// Finds those who share a room with the caller, and those in published rooms, as the specification asks at least.
+pub(super) async fn search_users(
+    app: App,
+    session: Session,
+    request: Request,
+) -> Result<Response, Error> {
+    let view = app.store.view().await?;
+    let limit = tokens::limit(Some(request.limit), MOST, MOST);
+    let mut search = Search {
+        app: &app,
+        view: &view,
+        caller: &session.user_id,
+        term: request.search_term.trim().to_lowercase(),
+        looked_at: 0,
+        found: BTreeMap::new(),
+    };
+    if search.term.is_empty() {
+        return Ok(Response::new(Vec::new(), false));
+    }
+    let mut rooms = app.rooms.joined_rooms(&view, &session.user_id).await?;
+    rooms.extend(app.rooms.published(&view, ROOMS).await?);
+    for room in rooms.iter().take(ROOMS) {
+        if search.looked_at >= MEMBERS || search.found.len() > limit {
+            break;
+        }
+        search.room(room).await?;
+    }
+    let limited = search.found.len() > limit;
+    let results = search.found.into_values().take(limit).collect();
+    Ok(Response::new(results, limited))
+}
+
+struct Search<'a> {
+    app: &'a App,
+    view: &'a View,
+    caller: &'a UserId,
+    term: String,
+    looked_at: usize,
+    found: BTreeMap<OwnedUserId, User>,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    membership: String,
+    displayname: Option<String>,
+    avatar_url: Option<OwnedMxcUri>,
+}
+
+impl Search<'_> {
+    async fn room(&mut self, room: &OwnedRoomId) -> Result<(), Error> {
+        let Some(head) = self.app.rooms.head(self.view, room).await? else {
+            return Ok(());
+        };
+        let members = self
+            .app
+            .rooms
+            .full_state(self.view, &head, head.state, Some("m.room.member"))
+            .await?;
+        self.looked_at += members.len();
+        for event in members {
+            let content = serde_json::from_str::<Content>(event.pdu.content().get());
+            let user = event
+                .pdu
+                .state_key()
+                .and_then(|key| UserId::parse(key).ok());
+            if let (Some(user), Ok(content)) = (user, content)
+                && content.membership == "join"
+                && user != self.caller
+                && self.matches(&user, content.displayname.as_deref())
+            {
+                let mut shown = User::new(user.clone());
+                shown.display_name = content.displayname;
+                shown.avatar_url = content.avatar_url;
+                self.found.entry(user).or_insert(shown);
+            }
+        }
+        Ok(())
+    }
+
+    fn matches(&self, user: &UserId, name: Option<&str>) -> bool {
+        user.as_str().to_lowercase().contains(&self.term)
+            || name.is_some_and(|name| name.to_lowercase().contains(&self.term))
+    }
+}
