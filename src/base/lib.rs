@@ -4,6 +4,8 @@
 //! Nothing here knows what a room or a user is.
 
 mod clock;
+pub mod config;
+pub mod log;
 mod random;
 
 pub use clock::{Clock, ManualClock, Millis, SystemClock};
