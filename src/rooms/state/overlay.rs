@@ -1,0 +1,55 @@
+//! Owns the nodes that are planned but not committed. Later steps of a plan read them as if they were stored.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hearth_store::Batch;
+
+use super::{
+    NODES, NodeBytes, Root,
+    node::{Child, Hash, Node, hash},
+};
+
+/// New nodes of one plan.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay(HashMap<(u64, Hash), (Arc<Node>, Vec<u8>)>);
+
+impl Overlay {
+    /// An overlay without nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn add(&mut self, room: u64, node: Node) -> Hash {
+        let bytes = node.encode();
+        let hash = hash(room, &bytes);
+        self.0
+            .entry((room, hash))
+            .or_insert_with(|| (Arc::new(node), bytes));
+        hash
+    }
+
+    pub(super) fn get(&self, room: u64, hash: Hash) -> Option<Arc<Node>> {
+        self.0.get(&(room, hash)).map(|(node, _)| node.clone())
+    }
+
+    /// Puts the nodes of the snapshots `roots` that are new here into `batch`. What only steps between them needed is
+    /// left out. A node that is stored already may be written again, with the same bytes.
+    pub fn write_into(&self, batch: &mut Batch, room: u64, roots: &[Root]) {
+        let mut open: Vec<Hash> = roots.iter().map(|root| root.0).collect();
+        let mut written = std::collections::HashSet::new();
+        while let Some(hash) = open.pop() {
+            let Some((node, bytes)) = self.0.get(&(room, hash)) else {
+                continue;
+            };
+            if !written.insert(hash) {
+                continue;
+            }
+            batch.put(&NODES, (room, hash), NodeBytes(bytes.clone()));
+            open.extend(node.children().filter_map(|(_, child)| match child {
+                Child::Node(hash) => Some(*hash),
+                Child::Entry(_) => None,
+            }));
+        }
+    }
+}
