@@ -290,6 +290,7 @@ pub fn decode<T: ReadPart>(bytes: &[u8]) -> Result<T, Error> {
     Ok(out)
 }
 
+/// For values, of counters above all. Not for keys: as bytes, negative numbers come after the others.
 impl Part for i64 {
     fn write(&self, w: &mut Writer) {
         w.raw(&self.to_be_bytes());

@@ -84,10 +84,10 @@ pub(crate) async fn child(engine: Arc<dyn Engine>) {
     }
 }
 
-/// Straight to the pipe, in one piece.
+/// Straight to the pipe, in one piece, on a line of its own even where the harness has begun one.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.write_all(format!("\n{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
 }
 

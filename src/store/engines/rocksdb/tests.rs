@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{Options, RocksEngine, open, restore};
 use crate::{
-    Engine,
+    Engine, EngineView, Read,
     suite::{self, Subject, commits, durable, kill, log, order, records},
 };
 
@@ -155,7 +155,7 @@ async fn killed_writers_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let test = "engines::rocksdb::tests::killed_writers_lose_nothing";
-    kill::many_times(test, path.to_str().unwrap(), 100, || {
+    kill::many_times(test, path.to_str().unwrap(), 1000, || {
         open(Options::at(&path)).unwrap()
     })
     .await;
@@ -190,4 +190,43 @@ async fn relaxed_does_not_sync() {
     }
     assert_eq!(engine.counts().syncs, before);
     assert_eq!(engine.counts().commits, 10);
+}
+
+#[tokio::test]
+async fn the_disk_is_read_by_the_readers_and_memory_in_place() {
+    let subject = Rocks::new().await;
+    let batch = suite::batch(|b| {
+        for n in 0..1000u64 {
+            b.put(&suite::INDEX, ("n", n), "value");
+        }
+    });
+    subject.engine.commit(batch).await.unwrap();
+    let table = suite::INDEX.id();
+    let key = |n: u64| crate::codec::encode(&("n", n));
+    let range = || key(0)..key(600);
+    let way = crate::Direction::Forward;
+    let ready = |view: Arc<dyn EngineView>| {
+        (
+            matches!(view.get(table, &key(1)), Read::Ready(_)),
+            matches!(view.get_many(table, vec![key(2)]), Read::Ready(_)),
+            matches!(view.scan(table, range(), way, 500), Read::Ready(_)),
+        )
+    };
+    // Just written: in the memtable.
+    let Read::Ready(Some(view)) = subject.engine.view() else {
+        panic!("the head of the log is in memory")
+    };
+    assert_eq!(ready(view.unwrap()), (true, true, true));
+    let subject = subject.reopened().await;
+    // Opening wrote the log out to files, none of whose blocks is cached yet.
+    let view = subject.engine.view().await.unwrap();
+    assert_eq!(ready(view.clone()), (false, false, false));
+    let pairs = view.scan(table, range(), way, 1000).await.unwrap();
+    assert_eq!(pairs.len(), 600);
+    // Now they are cached.
+    assert_eq!(ready(view), (true, true, true));
+    let Read::Ready(Some(view)) = subject.engine.view() else {
+        panic!("the head of the log is cached")
+    };
+    drop(view);
 }
