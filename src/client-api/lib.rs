@@ -44,6 +44,7 @@ mod routes;
 mod show;
 mod spaces;
 mod summary;
+mod third_parties;
 mod to_device;
 mod tokens;
 mod typing;
@@ -89,6 +90,7 @@ fn endpoints() -> Routes {
         .merge(room_events::routes())
         .merge(room_membership::routes())
         .merge(spaces::routes())
+        .merge(third_parties::routes())
         .merge(typing::routes())
         .merge(user_directory::routes())
 }

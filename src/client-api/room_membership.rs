@@ -6,6 +6,7 @@ use crate::routes::Routes;
 
 mod ban_user;
 mod forget_room;
+mod get_mutual_rooms;
 mod invite_user;
 mod join_room_by_id;
 mod join_room_by_id_or_alias;
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .user(ban_user::ban_user)
         .user(forget_room::forget_room)
+        .user(get_mutual_rooms::get_mutual_rooms)
         .user(invite_user::invite_user)
         .user(join_room_by_id::join_room_by_id)
         .user(join_room_by_id_or_alias::join_room_by_id_or_alias)

@@ -10,7 +10,7 @@ const VERSIONS: [&str; 10] = [
 ];
 
 /// Additions of later versions, and names under which clients look for older ones.
-const FEATURES: [&str; 12] = [
+const FEATURES: [&str; 13] = [
     "im.nheko.summary.v1",
     "org.matrix.e2e_cross_signing",
     "org.matrix.msc2285.stable",
@@ -21,6 +21,7 @@ const FEATURES: [&str; 12] = [
     "org.matrix.msc3771",
     "org.matrix.msc3981",
     "org.matrix.msc4151",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
     "uk.tcpip.msc4133",
     "uk.tcpip.msc4133.stable",
 ];
