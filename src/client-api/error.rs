@@ -10,9 +10,9 @@ use hearth_protocol::{Fault, Malformed};
 use http::StatusCode;
 use ruma::api::error::{
     ErrorKind, IncompatibleRoomVersionErrorData, LimitExceededErrorData, RetryAfter,
-    StandardErrorBody, UnknownTokenErrorData,
+    StandardErrorBody, UnknownTokenErrorData, WrongRoomKeysVersionErrorData,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::answer::json_response;
 
@@ -204,6 +204,49 @@ impl From<hearth_rooms::Error> for Error {
     }
 }
 
+impl From<hearth_users::Error> for Error {
+    fn from(error: hearth_users::Error) -> Self {
+        match error {
+            hearth_users::Error::NotFound(reason) => Self::not_found(reason),
+            hearth_users::Error::Forbidden(reason) => Self::forbidden(reason),
+            hearth_users::Error::Refused { kind, reason } => refused_user(kind, reason),
+            hearth_users::Error::Busy => Self::unavailable(&error),
+            hearth_users::Error::Store(error) => error.into(),
+        }
+    }
+}
+
+fn refused_user(refusal: hearth_users::Refusal, reason: String) -> Error {
+    use hearth_users::Refusal as Kind;
+    let kind = match refusal {
+        Kind::UserInUse => ErrorKind::UserInUse,
+        Kind::InvalidUsername => ErrorKind::InvalidUsername,
+        Kind::WeakPassword => ErrorKind::WeakPassword,
+        Kind::BadJson => ErrorKind::BadJson,
+        Kind::InvalidParam => ErrorKind::InvalidParam,
+        Kind::MissingParam => ErrorKind::MissingParam,
+        Kind::ProfileTooLarge => ErrorKind::ProfileTooLarge,
+        Kind::KeyTooLarge => ErrorKind::KeyTooLarge,
+        Kind::Unknown => ErrorKind::Unknown,
+        Kind::TooLarge => return Error::too_large(reason),
+        Kind::UnknownToken { soft_logout } => return Error::unknown_token(soft_logout),
+        Kind::UserDeactivated => {
+            return Error::new(StatusCode::FORBIDDEN, ErrorKind::UserDeactivated, reason);
+        }
+        Kind::WrongRoomKeysVersion { current: Some(id) } => {
+            let kind = ErrorKind::WrongRoomKeysVersion(WrongRoomKeysVersionErrorData::new(id));
+            return Error::new(StatusCode::FORBIDDEN, kind, reason);
+        }
+        Kind::WrongRoomKeysVersion { current: None } => return Error::not_found(reason),
+        // Ruma has no kind of its own for it.
+        Kind::InvalidSignature => {
+            let body = json!({ "errcode": "M_INVALID_SIGNATURE", "error": reason });
+            return Error::with_body(StatusCode::BAD_REQUEST, body);
+        }
+    };
+    Error::bad_request(kind, reason)
+}
+
 fn refused(refusal: hearth_rooms::Refusal, reason: String) -> Error {
     use hearth_rooms::Refusal as Kind;
     let (status, kind) = match refusal {
@@ -224,6 +267,7 @@ fn refused(refusal: hearth_rooms::Refusal, reason: String) -> Error {
         Kind::InvalidParam => (StatusCode::BAD_REQUEST, ErrorKind::InvalidParam),
         Kind::BadAlias => (StatusCode::BAD_REQUEST, ErrorKind::BadAlias),
         Kind::DuplicateAnnotation => (StatusCode::BAD_REQUEST, ErrorKind::DuplicateAnnotation),
+        Kind::UnableToGrantJoin => (StatusCode::BAD_REQUEST, ErrorKind::UnableToGrantJoin),
         Kind::LimitExceeded => (
             StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::LimitExceeded(LimitExceededErrorData::new()),

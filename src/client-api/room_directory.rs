@@ -51,5 +51,6 @@ pub(crate) async fn resolve_alias(app: &App, alias: &RoomAliasId) -> Result<Owne
     app.rooms
         .resolve_alias(&view, alias)
         .await?
+        .map(|(room, _)| room)
         .ok_or_else(|| Error::not_found("no room has this alias"))
 }

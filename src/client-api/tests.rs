@@ -1,1 +1,7 @@
+//! The whole router in this process, over a store in a temporary folder: what every endpoint refuses, and with which
+//! errcode.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod conversation;
+mod refusals;
+mod server;

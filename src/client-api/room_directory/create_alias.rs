@@ -17,7 +17,7 @@ pub(super) async fn create_alias(
 ) -> Result<Response, Error> {
     let set = app
         .rooms
-        .set_alias(&session.user_id, &request.room_alias, &request.room_id)
+        .set_alias(&request.room_alias, &request.room_id, &session.user_id)
         .await;
     match set {
         Ok(_) => Ok(Response::new()),

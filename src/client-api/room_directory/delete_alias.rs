@@ -11,7 +11,7 @@ pub(super) async fn delete_alias(
     request: Request,
 ) -> Result<Response, Error> {
     app.rooms
-        .delete_alias(&session.user_id, &request.room_alias)
+        .delete_alias(&request.room_alias, &session.user_id, session.admin)
         .await?;
     Ok(Response::new())
 }

@@ -10,9 +10,6 @@ use crate::{App, error::Error};
 pub(super) async fn get_room_visibility(app: App, request: Request) -> Result<Response, Error> {
     let view = app.store.view().await?;
     let room = &request.room_id;
-    if app.rooms.head(&view, room).await?.is_none() {
-        return Err(Error::not_found("no such room"));
-    }
     let visibility = if app.rooms.is_published(&view, room).await? {
         Visibility::Public
     } else {

@@ -13,8 +13,6 @@ use crate::{App, error::Error, summary};
 
 /// Rooms on a page when the caller names no number, and at most.
 const PAGE: usize = 100;
-/// Published rooms that are considered at all.
-const CONSIDERED: usize = 10_000;
 
 /// What is asked for.
 pub(super) struct Ask {
@@ -76,7 +74,7 @@ pub(super) async fn page(app: &App, ask: Ask) -> Result<Page, Error> {
 async fn listed(app: &App, filter: &Filter) -> Result<Vec<PublicRoomsChunk>, Error> {
     let view = app.store.view().await?;
     let mut found = Vec::new();
-    for room in app.rooms.published(&view, CONSIDERED).await? {
+    for room in app.rooms.published(&view).await? {
         if let Some(chunk) = chunk(app, &view, room).await?
             && passes(filter, &chunk)
         {

@@ -19,7 +19,7 @@ pub(super) async fn set_room_visibility(
         _ => return Err(Error::invalid_param("visibility is public or private")),
     };
     app.rooms
-        .set_visibility(&session.user_id, &request.room_id, public)
+        .set_visibility(&request.room_id, &session.user_id, session.admin, public)
         .await?;
     Ok(Response::new())
 }

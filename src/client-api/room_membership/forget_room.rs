@@ -10,6 +10,6 @@ pub(super) async fn forget_room(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
-    app.rooms.forget(&session.user_id, &request.room_id).await?;
+    app.rooms.forget(&request.room_id, &session.user_id).await?;
     Ok(Response::new())
 }

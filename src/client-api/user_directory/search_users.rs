@@ -39,7 +39,7 @@ pub(super) async fn search_users(
         return Ok(Response::new(Vec::new(), false));
     }
     let mut rooms = app.rooms.joined_rooms(&view, &session.user_id).await?;
-    rooms.extend(app.rooms.published(&view, ROOMS).await?);
+    rooms.extend(app.rooms.published(&view).await?);
     for room in rooms.iter().take(ROOMS) {
         if search.looked_at >= MEMBERS || search.found.len() > limit {
             break;

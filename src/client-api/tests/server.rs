@@ -1,0 +1,181 @@
+//! A server without sockets, and a client that calls it.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use hearth_base::{Clock, Rng, SystemClock, SystemRng};
+use hearth_protocol::SigningKey;
+use hearth_rooms::Rooms;
+use hearth_store::{MemoryHints, Store, engines::rocksdb};
+use hearth_sync::Sync;
+use hearth_users::{Limits, Users};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use ruma::server_name;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{App, Registration, Services, Settings, router};
+
+/// The router, and the folder that its store lives in.
+pub(super) struct Server {
+    router: Router,
+    _folder: tempfile::TempDir,
+}
+
+/// A status and a body, which is always JSON.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) body: Value,
+}
+
+impl Answered {
+    /// The errcode, empty for an answer that is none.
+    pub(super) fn errcode(&self) -> &str {
+        self.body["errcode"].as_str().unwrap_or_default()
+    }
+
+    /// The body of an answer that has to be a success.
+    pub(super) fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        self.body
+    }
+
+    /// Checks a refusal.
+    pub(super) fn refused(&self, status: u16, errcode: &str) {
+        assert_eq!(
+            (self.status.as_u16(), self.errcode()),
+            (status, errcode),
+            "{}",
+            self.body
+        );
+    }
+}
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = rocksdb::open(rocksdb::Options::at(folder.path())).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let rng: Arc<dyn Rng> = Arc::new(SystemRng);
+        let store = Store::new(engine, Arc::new(MemoryHints::new(clock.clone())));
+        let name = server_name!("example.org").to_owned();
+        let key = Arc::new(SigningKey::generate(&*rng));
+        let rooms = Rooms::new(store.clone(), clock.clone(), rng.clone(), key, name.clone());
+        let users = Users::new(
+            store.clone(),
+            clock.clone(),
+            rng.clone(),
+            name.clone(),
+            Limits::default(),
+        );
+        let sync = Sync::new(store.clone(), rooms.clone(), users.clone(), clock.clone());
+        let settings = Settings {
+            registration: Registration::Open,
+            max_body_bytes: 256 * 1024,
+            ..Settings::new(name)
+        };
+        let app = App::new(Services {
+            store,
+            rooms,
+            users,
+            sync,
+            clock,
+            rng,
+            settings,
+        });
+        Self {
+            router: router(app),
+            _folder: folder,
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub(super) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> Answered {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Body::from(body.into())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let body = match bytes.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&bytes).unwrap(),
+        };
+        Answered { status, body }
+    }
+
+    /// Makes an account and logs it in.
+    pub(super) async fn register(&self, name: &str) -> Client<'_> {
+        let body = json!({
+            "username": name, "password": "a long enough secret", "auth": { "type": "m.login.dummy" },
+        });
+        let path = "/_matrix/client/v3/register";
+        let answer = self
+            .raw(Method::POST, path, None, body.to_string())
+            .await
+            .ok();
+        Client {
+            server: self,
+            token: answer["access_token"].as_str().unwrap().to_owned(),
+            user: answer["user_id"].as_str().unwrap().to_owned(),
+        }
+    }
+}
+
+/// A device of a user.
+pub(super) struct Client<'a> {
+    pub(super) server: &'a Server,
+    pub(super) token: String,
+    pub(super) user: String,
+}
+
+impl Client<'_> {
+    /// Calls a path below `/_matrix/client/v3`, or one that is given whole.
+    pub(super) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answered {
+        let path = match path.starts_with("/_matrix") {
+            true => path.to_owned(),
+            false => format!("/_matrix/client/v3{path}"),
+        };
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.server
+            .raw(method, &path, Some(&self.token), body)
+            .await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answered {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Answered {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: Value) -> Answered {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
+    /// Makes a room and returns its id, ready for a path.
+    pub(super) async fn room(&self, body: Value) -> String {
+        let answer = self.post("/createRoom", body).await.ok();
+        answer["room_id"].as_str().unwrap().replace('!', "%21")
+    }
+
+    /// Sends a text and returns its event id, ready for a path.
+    pub(super) async fn say(&self, room: &str, txn: &str, text: &str) -> String {
+        let path = format!("/rooms/{room}/send/m.room.message/{txn}");
+        let body = json!({ "msgtype": "m.text", "body": text });
+        let answer = self.put(&path, body).await.ok();
+        answer["event_id"].as_str().unwrap().replace('$', "%24")
+    }
+}
