@@ -1,1 +1,60 @@
-//! placeholder
+//! Rooms: the only writer of room events.
+//!
+//! A room event is written once, with all indexes that lead to it, in one batch that asserts the room's head as it was
+//! read: the lock of a room is that assertion, so any node writes any room. A queue per room merges what waits at the
+//! same time. Reads take a [`hearth_store::View`], so that a request reads everything from one.
+//!
+//! | for | read |
+//! |---|---|
+//! | what an event, a head, a membership is in the store | `event.rs`, `head.rs`, `member.rs` |
+//! | how a batch comes to be | `queue.rs`, `plan.rs`, `effects.rs`, and by topic `send.rs`, `change.rs`, `create.rs` |
+//! | the state of a room | `state.rs`, `snapshot.rs` |
+//! | who may see what | `visibility.rs` |
+//!
+//! Must never import users: the edges compose them.
+
+mod alias;
+mod bundled;
+mod change;
+mod create;
+mod effects;
+mod error;
+mod event;
+mod head;
+mod member;
+mod membership;
+mod place;
+mod plan;
+mod queue;
+mod receipt;
+mod relation;
+mod request;
+mod send;
+mod service;
+mod signal;
+mod snapshot;
+pub mod state;
+mod summary;
+mod timeline;
+mod transaction;
+mod typing;
+mod unread;
+mod upgrade;
+mod visibility;
+
+pub use error::{Error, Refusal};
+pub use event::{StoredEvent, Transaction};
+pub use head::Head;
+pub use member::{Member, Membership};
+pub use place::{NoPlace, Place};
+pub use receipt::{Receipt, ReceiptThread};
+pub use relation::{RelationFilter, RelationPage, Thread};
+pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};
+pub use service::Rooms;
+pub use signal::{Signals, signal_device_change};
+pub use snapshot::StateChange;
+pub use state::Root;
+pub use summary::RoomSummary;
+pub use timeline::{Context, MAX_PAGE, Page};
+pub use typing::TypingStamp;
+pub use unread::{Counts, Unread};

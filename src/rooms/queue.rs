@@ -1,0 +1,133 @@
+//! Owns the queue before each room: requests that wait at the same time become one batch with one sync. It keeps
+//! conflicts rare; correctness rests on the assertion of the head alone, so any node writes any room. Must never reply
+//! before the commit.
+
+use std::collections::{HashMap, VecDeque};
+
+use hearth_store::CommitError;
+use parking_lot::Mutex;
+use ruma::{OwnedEventId, OwnedRoomId};
+use tokio::sync::oneshot;
+
+use crate::{
+    Error, MemberChange, NewEvent, Rooms,
+    plan::{Plan, Settled},
+};
+
+/// How many requests may wait for one room.
+const MAX_WAITING: usize = 512;
+
+/// How many requests become one batch.
+const MAX_GROUP: usize = 64;
+
+/// How often a batch is planned anew after a conflict.
+pub(crate) const MAX_TRIES: usize = 8;
+
+/// What is asked of a room.
+#[derive(Clone)]
+pub(crate) enum Work {
+    /// To send an event.
+    Send(NewEvent),
+    /// To change a membership.
+    Member(MemberChange),
+}
+
+struct Waiting {
+    work: Work,
+    reply: oneshot::Sender<Result<OwnedEventId, Error>>,
+}
+
+/// The requests that wait, by room. A room is there while a task works for it.
+#[derive(Default)]
+pub(crate) struct Queues(Mutex<HashMap<OwnedRoomId, VecDeque<Waiting>>>);
+
+impl Rooms {
+    /// Waits in the room's queue until `work` is committed or refused.
+    pub(crate) async fn enqueue(
+        &self,
+        room_id: OwnedRoomId,
+        work: Work,
+    ) -> Result<OwnedEventId, Error> {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { work, reply };
+        {
+            let mut queues = self.0.queues.0.lock();
+            match queues.get_mut(&room_id) {
+                Some(queue) if queue.len() >= MAX_WAITING => return Err(Error::Busy),
+                Some(queue) => queue.push_back(waiting),
+                None => {
+                    queues.insert(room_id.clone(), VecDeque::from([waiting]));
+                    // Its own task, so that a client who hangs up does not leave a group half done.
+                    tokio::spawn(serve(self.clone(), room_id));
+                }
+            }
+        }
+        answer.await.unwrap_or(Err(Error::Busy))
+    }
+}
+
+/// Works for the room until nobody waits for it.
+async fn serve(rooms: Rooms, room_id: OwnedRoomId) {
+    loop {
+        let group: Vec<Waiting> = {
+            let mut queues = rooms.0.queues.0.lock();
+            let Some(queue) = queues.get_mut(&room_id) else {
+                return;
+            };
+            if queue.is_empty() {
+                queues.remove(&room_id);
+                return;
+            }
+            let size = queue.len().min(MAX_GROUP);
+            queue.drain(..size).collect()
+        };
+        let work: Vec<_> = group.iter().map(|waiting| waiting.work.clone()).collect();
+        let results = carry_out(&rooms, &room_id, &work).await;
+        for (waiting, result) in group.into_iter().zip(results) {
+            // Whoever hung up does not need the answer.
+            waiting.reply.send(result).ok();
+        }
+    }
+}
+
+/// Plans and commits a group, anew after each conflict.
+async fn carry_out(
+    rooms: &Rooms,
+    room_id: &OwnedRoomId,
+    group: &[Work],
+) -> Vec<Result<OwnedEventId, Error>> {
+    let all = |error: &Error| group.iter().map(|_| Err(error.clone())).collect();
+    for _ in 0..MAX_TRIES {
+        let mut plan = match Plan::open(rooms, room_id.clone()).await {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return all(&Error::not_found("there is no such room")),
+            Err(error) => return all(&error),
+        };
+        let mut results = Vec::with_capacity(group.len());
+        for work in group {
+            results.push(match work.clone() {
+                Work::Send(event) => plan.send(event).await,
+                Work::Member(change) => plan.change(change).await,
+            });
+        }
+        if plan.is_empty() {
+            return results;
+        }
+        match commit(plan).await {
+            Ok(()) => return results,
+            Err(CommitError::Conflict) => {
+                metrics::counter!("hearth_room_conflicts_total").increment(1)
+            }
+            Err(CommitError::Failed(error)) => return all(&error.into()),
+        }
+    }
+    all(&Error::Busy)
+}
+
+/// Commits a plan and makes its events known.
+pub(crate) async fn commit(plan: Plan) -> Result<(), CommitError> {
+    let (rooms, batch, settled): (Rooms, _, Settled) = plan.finish();
+    let committed = rooms.0.store.commit(batch).await?;
+    settled.cache(&rooms, &committed);
+    Ok(())
+}

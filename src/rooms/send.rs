@@ -1,0 +1,199 @@
+//! Owns sending: messages, state and redactions of this server's users. Must never let an event through that the auth
+//! rules refuse, nor answer before it is on disk.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#sending-events-to-a-room>
+
+use std::sync::Arc;
+
+use hearth_protocol::{check_content, may_redact, redact};
+use ruma::{EventId, OwnedEventId, OwnedRoomAliasId};
+use serde::Deserialize;
+
+use crate::{
+    Error, NewEvent, Refusal, Rooms, StoredEvent,
+    alias::ALIASES,
+    event::{EVENTS, EventRecord},
+    plan::{Plan, Proposal},
+    queue::Work,
+};
+
+impl Rooms {
+    /// Sends an event and returns its id once it is durable. A repeated transaction returns the id of the first time; a
+    /// state event that changes nothing returns the id of the one that is there.
+    ///
+    /// # Errors
+    /// `Forbidden`, `NotFound` for a redaction of an event that is not there, `Refused` with `DuplicateAnnotation`,
+    /// `BadAlias` or `InvalidParam`, `Malformed`, `Busy`.
+    pub async fn send(&self, event: NewEvent) -> Result<OwnedEventId, Error> {
+        // Looked at before it waits: bad content costs nobody else anything.
+        check_content(&event.content)?;
+        self.enqueue(event.room_id.clone(), Work::Send(event)).await
+    }
+
+    /// Redacts an event: [`Rooms::send`] with a redaction.
+    ///
+    /// # Errors
+    /// As [`Rooms::send`].
+    pub async fn redact(
+        &self,
+        mut redaction: NewEvent,
+        target: OwnedEventId,
+    ) -> Result<OwnedEventId, Error> {
+        redaction.redacts = Some(target);
+        self.send(redaction).await
+    }
+}
+
+impl Plan {
+    /// Plans an event that a user sends.
+    pub(crate) async fn send(&mut self, event: NewEvent) -> Result<OwnedEventId, Error> {
+        if let Some(id) = self.repeated(event.transaction.as_ref()).await? {
+            return Ok(id);
+        }
+        if let Some(state_key) = &event.state_key {
+            if let Some(same) = self.unchanged(&event, state_key).await? {
+                return Ok(same);
+            }
+            if event.event_type == "m.room.canonical_alias" && state_key.is_empty() {
+                self.check_aliases(&event).await?;
+            }
+        }
+        let redacts = match event.redacts {
+            Some(target) => Some(target),
+            None if event.event_type == "m.room.redaction" => redacts_of(event.content.get()),
+            None => None,
+        };
+        let target = match &redacts {
+            Some(target) => Some(self.redactable(target).await?),
+            None => None,
+        };
+        let proposal = Proposal {
+            sender: event.sender,
+            event_type: event.event_type,
+            state_key: event.state_key,
+            content: event.content,
+            redacts,
+            transaction: event.transaction,
+            timestamp: event.timestamp,
+        };
+        self.check_joined(&proposal).await?;
+        if let Some(target) = target {
+            return self.redact(proposal, &target).await;
+        }
+        Ok(self.add(proposal).await?.event_id().to_owned())
+    }
+
+    /// Refuses early, in plain words, who is not in the room.
+    async fn check_joined(&self, proposal: &Proposal) -> Result<(), Error> {
+        let member = self.member(&proposal.sender).await?;
+        let is_joined = member.is_some_and(|m| m.membership == crate::Membership::Join);
+        if !is_joined && proposal.event_type != "m.room.member" {
+            return Err(Error::forbidden("you are not in this room"));
+        }
+        Ok(())
+    }
+
+    /// The current state event, if the new one would say the same.
+    async fn unchanged(
+        &self,
+        event: &NewEvent,
+        state_key: &str,
+    ) -> Result<Option<OwnedEventId>, Error> {
+        let Some(current) = self.state(&event.event_type, state_key).await? else {
+            return Ok(None);
+        };
+        if current.pdu.sender() != event.sender || event.transaction.is_some() {
+            return Ok(None);
+        }
+        let new = check_content(&event.content)?;
+        let same = check_content(current.pdu.content()).is_ok_and(|old| old == new);
+        Ok(same.then(|| current.event_id().to_owned()))
+    }
+
+    /// Aliases that are new in the content have to point here.
+    async fn check_aliases(&self, event: &NewEvent) -> Result<(), Error> {
+        let named = aliases_of(event.content.get())
+            .map_err(|e| Error::refused(Refusal::InvalidParam, e.to_string()))?;
+        let known = match self.state("m.room.canonical_alias", "").await? {
+            Some(current) => aliases_of(current.pdu.content().get()).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        for alias in named.iter().filter(|alias| !known.contains(alias)) {
+            let found = self.view.get(&ALIASES, alias.as_str()).await?;
+            if found.is_none_or(|target| target.room_id != self.room_id()) {
+                return Err(Error::refused(
+                    Refusal::BadAlias,
+                    format!("{alias} does not point to this room"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The event to be redacted, which has to be one of this room.
+    async fn redactable(&self, target: &EventId) -> Result<Arc<StoredEvent>, Error> {
+        self.event(target)
+            .await?
+            .filter(|event| event.pdu.room_id().as_str() == self.room_id())
+            .ok_or_else(|| Error::not_found("there is no such event in this room"))
+    }
+
+    /// Plans a redaction: the redacted form takes the place of the event, under the same id.
+    async fn redact(
+        &mut self,
+        proposal: Proposal,
+        target: &Arc<StoredEvent>,
+    ) -> Result<OwnedEventId, Error> {
+        let levels = self.levels().await?;
+        let sender = &proposal.sender;
+        let by_power = levels.user(sender) >= levels.redact();
+        if !by_power && sender != target.pdu.sender() {
+            return Err(Error::forbidden("you may not redact this event"));
+        }
+        let redaction = self.add(proposal).await?;
+        let id = redaction.event_id().to_owned();
+        let version = self.head.version;
+        if target.redacted_by.is_some()
+            || !may_redact(&redaction.pdu, &target.pdu, &levels, version)
+        {
+            return Ok(id);
+        }
+        let redacted = StoredEvent {
+            pdu: redact(&target.pdu, version, Some(&redaction.pdu))?,
+            redacted_by: Some(id.clone()),
+            ..StoredEvent::clone(target)
+        };
+        self.withdraw(target).await?;
+        let record = EventRecord::of(&redacted);
+        self.batch
+            .put(&EVENTS, redacted.event_id().as_str(), record);
+        self.redacted
+            .insert(redacted.event_id().to_owned(), Arc::new(redacted));
+        Ok(id)
+    }
+}
+
+/// The event that the content of a redaction names.
+fn redacts_of(content: &str) -> Option<OwnedEventId> {
+    #[derive(Deserialize)]
+    struct Content {
+        redacts: Option<OwnedEventId>,
+    }
+    serde_json::from_str::<Content>(content).ok()?.redacts
+}
+
+/// All aliases in the content of `m.room.canonical_alias`.
+fn aliases_of(content: &str) -> Result<Vec<OwnedRoomAliasId>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Content {
+        alias: Option<OwnedRoomAliasId>,
+        #[serde(default)]
+        alt_aliases: Vec<OwnedRoomAliasId>,
+    }
+    let content: Content = serde_json::from_str(content)?;
+    Ok(content
+        .alias
+        .into_iter()
+        .chain(content.alt_aliases)
+        .collect())
+}

@@ -1,0 +1,124 @@
+//! Owns what happens in a room without being an event: receipts and changes of members' devices, in one log per room, so
+//! that `/sync` finds them by looking once. Must never hold more than the last of each receipt.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#receipts>
+
+use hearth_store::{
+    Batch, Direction, Family, Part, Position, ReadPart, Reader, Table, Topic, View, Writer,
+};
+use ruma::{OwnedUserId, RoomId, UserId};
+
+use crate::{Error, Receipt, Rooms, membership::parse_user, receipt::RECEIPTS};
+
+/// (room, position) to what happened.
+pub(crate) const SIGNALS: Table<(String, Position), Signal> =
+    Table::new(101, "room_signals", Family::Index);
+
+/// Room to the position of its newest signal.
+pub(crate) const SIGNALLED: Table<String, Position> =
+    Table::new(102, "room_signalled", Family::Records);
+
+/// Something that happened in a room and is no event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// A receipt of this user moved; the text tells which ([`crate::receipt::receipt_key`]).
+    Receipt(String, String),
+    /// The devices of this user, a member, changed.
+    Devices(String),
+}
+
+impl Part for Signal {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Receipt(user, key) => (0_u8, user, key).write(w),
+            Self::Devices(user) => (1_u8, user).write(w),
+        }
+    }
+}
+
+impl ReadPart for Signal {
+    fn read(r: &mut Reader<'_>) -> Result<Self, hearth_store::Error> {
+        match u8::read(r)? {
+            0 => Ok(Self::Receipt(String::read(r)?, String::read(r)?)),
+            1 => Ok(Self::Devices(String::read(r)?)),
+            other => Err(hearth_store::Error::Corrupt(format!(
+                "a signal of kind {other}"
+            ))),
+        }
+    }
+}
+
+/// What a stretch of a room's signal log holds.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// The receipts that moved, private ones of all users included: the reader sees only their own of those.
+    pub receipts: Vec<Receipt>,
+    /// The members whose devices changed.
+    pub devices: Vec<OwnedUserId>,
+}
+
+/// Tells the members of a room that the devices of `user` changed, as part of `batch`.
+pub fn signal_device_change(batch: &mut Batch, room_id: &RoomId, user: &UserId) {
+    let position = batch.position();
+    let signal = Signal::Devices(user.as_str().to_owned());
+    batch.put(&SIGNALS, (room_id.as_str(), position), signal);
+    batch.put(&SIGNALLED, room_id.as_str(), position);
+    batch.wake(Topic::new('r', room_id.as_str()));
+}
+
+impl Rooms {
+    /// The positions of the newest signal of each room, in the order asked for; nothing for a room without one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn signalled(
+        &self,
+        view: &View,
+        rooms: impl IntoIterator<Item = &RoomId>,
+    ) -> Result<Vec<Option<Position>>, Error> {
+        let keys: Vec<_> = rooms.into_iter().map(RoomId::as_str).collect();
+        Ok(view.get_many(&SIGNALLED, keys).await?)
+    }
+
+    /// What was signalled in the room with `after < position <= upto`; the newest ten thousand at most.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn signals_since(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        after: Position,
+        upto: Position,
+    ) -> Result<Signals, Error> {
+        let mut signals = Signals::default();
+        if after >= upto {
+            return Ok(signals);
+        }
+        let range = (room_id.as_str(), after.next())..(room_id.as_str(), upto.next());
+        let found = view
+            .scan(
+                &SIGNALS,
+                range,
+                Direction::Backward,
+                hearth_store::SCAN_LIMIT,
+            )
+            .await?;
+        let mut keys = Vec::new();
+        for (_, signal) in found {
+            match signal {
+                Signal::Receipt(user, key) => keys.push((room_id.as_str(), user, key)),
+                Signal::Devices(user) => signals.devices.push(parse_user(user)?),
+            }
+        }
+        signals.devices.sort_unstable();
+        signals.devices.dedup();
+        let records = view.get_many(&RECEIPTS, keys.iter()).await?;
+        for ((_, user, key), record) in keys.iter().zip(records) {
+            if let Some(record) = record {
+                signals.receipts.push(Receipt::read_as(user, key, record)?);
+            }
+        }
+        Ok(signals)
+    }
+}

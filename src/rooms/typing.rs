@@ -1,0 +1,101 @@
+//! Owns who is typing where: ephemeral, so it lives beside the store and may be lost. Must never be written to the log.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#typing-notifications>
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hearth_store::{Hint, Lifetime, Position, Topic};
+use ruma::{OwnedUserId, RoomId, UserId};
+
+use crate::{Error, Rooms, membership::parse_user};
+
+/// The longest time that a client may claim at once.
+const MAX_TYPING: Duration = Duration::from_secs(120);
+
+/// How long a stamp outlives the typing that it is of: a client that was away longer is told the whole.
+const STAMP_LIFETIME: Lifetime = Lifetime(10 * 60 * 1000);
+
+/// A number that grows with every change of who is typing in a room: milliseconds since the epoch, or a little ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TypingStamp(pub u64);
+
+impl Rooms {
+    /// Says that the user types for the next `timeout` (two minutes at most), or no longer types.
+    ///
+    /// # Errors
+    /// `Forbidden` when the user is not in the room.
+    pub async fn set_typing(
+        &self,
+        user: &UserId,
+        room_id: &RoomId,
+        timeout: Option<Duration>,
+    ) -> Result<(), Error> {
+        let view = self.0.store.view().await?;
+        if !self.is_joined(&view, user, room_id).await? {
+            return Err(Error::forbidden("you are not in this room"));
+        }
+        let hints = self.0.store.hints();
+        let key = format!("typing/{room_id}/{user}");
+        match timeout {
+            Some(timeout) => {
+                let millis = timeout.min(MAX_TYPING).as_millis();
+                let lifetime = Lifetime(u64::try_from(millis).unwrap_or_default());
+                hints.put(&key, Bytes::new(), lifetime).await?;
+            }
+            None => {
+                if hints.take(&key).await?.is_none() {
+                    return Ok(());
+                }
+            }
+        }
+        let stamp = self.next_stamp(room_id).await?;
+        let value = Bytes::copy_from_slice(&stamp.0.to_be_bytes());
+        hints
+            .put(&stamp_key(room_id), value, STAMP_LIFETIME)
+            .await?;
+        hints.publish(Hint {
+            topics: [Topic::new('r', room_id.as_str())].into(),
+            position: Position::ZERO,
+        });
+        Ok(())
+    }
+
+    /// Who is typing in the room now, and the stamp of the last change. A user whose time ran out is gone without one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn typing(&self, room_id: &RoomId) -> Result<(Vec<OwnedUserId>, TypingStamp), Error> {
+        let stamp = self.typing_stamp(room_id).await?;
+        if stamp == TypingStamp::default() {
+            return Ok((Vec::new(), stamp));
+        }
+        let prefix = format!("typing/{room_id}/");
+        let found = self.0.store.hints().list(&prefix).await?;
+        let users = found
+            .into_iter()
+            .filter_map(|(key, _)| key.strip_prefix(&prefix).map(ToOwned::to_owned))
+            .map(parse_user)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((users, stamp))
+    }
+
+    /// The stamp of the last change alone; zero when nobody typed for long.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn typing_stamp(&self, room_id: &RoomId) -> Result<TypingStamp, Error> {
+        let found = self.0.store.hints().get(&stamp_key(room_id)).await?;
+        let number = found.and_then(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).ok());
+        Ok(TypingStamp(number.map_or(0, u64::from_be_bytes)))
+    }
+
+    async fn next_stamp(&self, room_id: &RoomId) -> Result<TypingStamp, Error> {
+        let last = self.typing_stamp(room_id).await?;
+        Ok(TypingStamp(self.0.clock.now().0.max(last.0 + 1)))
+    }
+}
+
+fn stamp_key(room_id: &RoomId) -> String {
+    format!("typed/{room_id}")
+}

@@ -1,0 +1,216 @@
+//! Owns unread counts: derived from running totals, never fanned out to members. The totals count what the default push
+//! rules count; who mutes a room or has rules of their own is told the same by the caller, who knows the rules.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#receiving-notifications>
+
+use std::collections::BTreeMap;
+
+use hearth_store::{Direction, Family, Part, Position, ReadPart, Reader, Table, View, Writer};
+use ruma::{OwnedEventId, RoomId, UserId};
+
+use crate::{Error, Head, ReceiptThread, Rooms, timeline::parse_id};
+
+/// Stands for a user id where the whole room is meant.
+pub(crate) const EVERYBODY: &str = "*";
+
+/// (room, user or everybody, position of the event) to the root of its thread, empty if in none.
+pub(crate) const HIGHLIGHTS: Table<(String, String, Position), String> =
+    Table::new(104, "highlights", Family::Index);
+
+/// (room, position) of counted events in threads to thread root and sender.
+pub(crate) const THREAD_EVENTS: Table<(String, Position), (String, String)> =
+    Table::new(105, "thread_events", Family::Index);
+
+/// (room, user) to the user's newest message.
+pub(crate) const LAST_SENT: Table<(String, String), LastSent> =
+    Table::new(106, "last_sent", Family::Index);
+
+/// How many highlights and events in threads are looked at; counts stop there.
+const MAX_COUNTED: usize = 1000;
+
+/// Where a user's newest message stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastSent {
+    pub(crate) position: Position,
+    pub(crate) counted: u64,
+}
+
+impl Part for LastSent {
+    fn write(&self, w: &mut Writer) {
+        (self.position, self.counted).write(w);
+    }
+}
+
+impl ReadPart for LastSent {
+    fn read(r: &mut Reader<'_>) -> Result<Self, hearth_store::Error> {
+        let (position, counted) = ReadPart::read(r)?;
+        Ok(Self { position, counted })
+    }
+}
+
+/// How much a user has not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that notify.
+    pub notifications: u64,
+    /// Events that mention the user.
+    pub highlights: u64,
+}
+
+/// How much of a room a user has not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// In all of the room.
+    pub all: Counts,
+    /// Outside of threads.
+    pub main: Counts,
+    /// By thread, those with something unread.
+    pub threads: BTreeMap<OwnedEventId, Counts>,
+}
+
+impl Rooms {
+    /// How much of the room the user, who is joined since `joined_at` at least, has not read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn unread(
+        &self,
+        view: &View,
+        user: &UserId,
+        room_id: &RoomId,
+        head: &Head,
+        joined_at: Position,
+    ) -> Result<Unread, Error> {
+        let mut marks = BTreeMap::new();
+        let mut all = (joined_at, 0);
+        let mut known = false;
+        if let Some(sent) = view
+            .get(&LAST_SENT, (room_id.as_str(), user.as_str()))
+            .await?
+        {
+            all = all.max((sent.position, sent.counted));
+            known = true;
+        }
+        for receipt in self.receipts_of(view, room_id, user).await? {
+            let mark = (receipt.read, receipt.counted);
+            if matches!(receipt.thread, ReceiptThread::Unthreaded) {
+                known |= mark.0 >= all.0;
+                all = all.max(mark);
+            } else {
+                let slot = marks.entry(receipt.thread).or_insert(mark);
+                *slot = mark.max(*slot);
+            }
+        }
+        if !known || all.0 == joined_at {
+            // Nothing read yet: what came after the join counts.
+            all = (joined_at, self.counted_at(view, room_id, joined_at).await?);
+        }
+        let main = marks
+            .remove(&ReceiptThread::Main)
+            .map_or(all, |m| m.max(all));
+        let mut unread = Unread::default();
+        let since = |thread: &str| match thread {
+            "" => main.0,
+            root => marks
+                .iter()
+                .find(|(key, _)| key.as_str() == Some(root))
+                .map_or(all.0, |(_, mark)| mark.0.max(all.0)),
+        };
+        // Counted events since the main mark, without those in threads, which have marks of their own.
+        let in_threads = self.thread_events(view, room_id, all.0).await?;
+        let threaded_since_main = in_threads.iter().filter(|(p, _, _)| *p > main.0).count();
+        unread.main.notifications = head
+            .counted
+            .saturating_sub(main.1)
+            .saturating_sub(u64::try_from(threaded_since_main).unwrap_or_default());
+        for (position, root, sender) in in_threads {
+            if position > since(&root) && sender != user.as_str() {
+                let counts = unread.threads.entry(parse_id(root)?).or_default();
+                counts.notifications += 1;
+            }
+        }
+        for name in [user.as_str(), EVERYBODY] {
+            for (position, root) in self.highlights(view, room_id, name, all.0).await? {
+                if position <= since(&root) {
+                    continue;
+                }
+                match root.as_str() {
+                    "" => unread.main.highlights += 1,
+                    _ => {
+                        unread
+                            .threads
+                            .entry(parse_id(root)?)
+                            .or_default()
+                            .highlights += 1;
+                    }
+                }
+            }
+        }
+        unread.all = unread
+            .threads
+            .values()
+            .fold(unread.main, |sum, counts| Counts {
+                notifications: sum.notifications + counts.notifications,
+                highlights: sum.highlights + counts.highlights,
+            });
+        Ok(unread)
+    }
+
+    /// The running total at a position.
+    async fn counted_at(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        position: Position,
+    ) -> Result<u64, Error> {
+        let newest = self
+            .timeline(
+                view,
+                room_id,
+                Position::ZERO,
+                position,
+                Direction::Backward,
+                1,
+            )
+            .await?;
+        Ok(newest.first().map_or(0, |event| event.counted))
+    }
+
+    async fn thread_events(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        after: Position,
+    ) -> Result<Vec<(Position, String, String)>, Error> {
+        let range = (room_id.as_str(), after.next())..(room_id.as_str(), Position::MAX);
+        let found: Vec<((String, Position), (String, String))> = view
+            .scan(&THREAD_EVENTS, range, Direction::Backward, MAX_COUNTED)
+            .await?;
+        Ok(found
+            .into_iter()
+            .map(|((_, position), (root, sender))| (position, root, sender))
+            .collect())
+    }
+
+    async fn highlights(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        user: &str,
+        after: Position,
+    ) -> Result<Vec<(Position, String)>, Error> {
+        let key = |position: Position| (room_id.as_str(), user, position);
+        let found: Vec<((String, String, Position), String)> = view
+            .scan(
+                &HIGHLIGHTS,
+                key(after.next())..key(Position::MAX),
+                Direction::Backward,
+                MAX_COUNTED,
+            )
+            .await?;
+        Ok(found
+            .into_iter()
+            .map(|((_, _, position), root)| (position, root))
+            .collect())
+    }
+}
