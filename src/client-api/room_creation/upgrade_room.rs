@@ -16,11 +16,11 @@ pub(super) async fn upgrade_room(
     let replacement = app
         .rooms
         .upgrade(
-            &session.user_id,
             &request.room_id,
+            &session.user_id,
+            profile,
             version,
             request.additional_creators,
-            profile,
         )
         .await?;
     Ok(Response::new(replacement))
