@@ -19,6 +19,7 @@ use http::Method;
 
 mod account_data;
 mod accounts;
+mod administration;
 mod answer;
 mod app;
 mod backup;
@@ -81,6 +82,7 @@ fn endpoints() -> Routes {
         .merge(keys::routes())
         .merge(backup::routes())
         .merge(to_device::routes())
+        .merge(administration::routes())
         .merge(discovery::routes())
         .merge(receipts::routes())
         .merge(relationships::routes())

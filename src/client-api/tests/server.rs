@@ -60,9 +60,13 @@ impl Server {
         let engine = rocksdb::open(rocksdb::Options::at(folder.path())).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
-        let store = Store::new(engine, Arc::new(MemoryHints::new(clock.clone())));
+        let now = {
+            let clock = clock.clone();
+            move || clock.now().0
+        };
+        let store = Store::new(engine, Arc::new(MemoryHints::new(now)));
         let name = server_name!("example.org").to_owned();
-        let key = Arc::new(SigningKey::generate(&*rng));
+        let key = Arc::new(SigningKey::generate(&name, "ed25519:1", [7; 32]).unwrap());
         let rooms = Rooms::new(store.clone(), clock.clone(), rng.clone(), key, name.clone());
         let users = Users::new(
             store.clone(),
