@@ -155,10 +155,6 @@ pub enum Durability {
 pub struct Registration {
     /// Who may make an account.
     pub mode: RegistrationMode,
-    /// The token of mode `token`. After loading, also what `token_file` held.
-    pub token: Option<Secret>,
-    /// A file that holds the token.
-    pub token_file: Option<PathBuf>,
     /// The secret of the registration endpoint for scripts. After loading, also what `shared_secret_file` held.
     pub shared_secret: Option<Secret>,
     /// A file that holds the secret.
@@ -174,7 +170,7 @@ pub enum RegistrationMode {
     /// Nobody.
     #[default]
     Closed,
-    /// Whoever has the token.
+    /// Whoever has a registration token.
     Token,
     /// Everybody.
     Open,

@@ -4,7 +4,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rand::{RngExt as _, SeedableRng as _, TryRng as _, rngs::StdRng, rngs::SysRng};
+#[allow(
+    clippy::disallowed_types,
+    reason = "the one place that uses the generator"
+)]
+use rand::rngs::SysRng;
+use rand::{RngExt as _, SeedableRng as _, TryRng as _, rngs::StdRng};
 
 /// The letters of opaque identifiers: unreserved in URLs and valid in every Matrix identifier.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

@@ -1,1 +1,33 @@
-//! placeholder
+//! The binary `hearth`: reads the configuration, wires the crates together, listens, and shuts down. Also its command line.
+//!
+//! Owns processes, sockets and files that are not the store's. Must never decide anything about Matrix.
+//!
+//! | file | what |
+//! |---|---|
+//! | `command_line.rs` | `hearth serve`, `check-config`, `user`, `backup`, `restore`, `version` |
+//! | `node.rs` | a store, the services over it and the endpoints: a server without sockets |
+//! | `identity.rs` | the signing key, and the name a store belongs to |
+//! | `serve.rs` | the life of a running server: start, signals, stop |
+//! | `listen.rs` | sockets and connections |
+//! | `tls.rs` | certificates |
+//! | `front.rs` | what surrounds every endpoint: CORS, compression, panics, metrics |
+//! | `pace.rs` | the rate limit |
+//! | `telemetry.rs` | metrics |
+//! | `control.rs` | the socket over which the command line talks to a running server |
+//! | `errors.rs` | why a command cannot be done |
+
+pub mod command_line;
+mod control;
+mod errors;
+mod front;
+mod identity;
+mod listen;
+mod node;
+mod pace;
+mod serve;
+mod telemetry;
+mod tls;
+
+pub use errors::Error;
+pub use node::Node;
+pub use serve::{Running, start};

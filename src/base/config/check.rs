@@ -12,33 +12,26 @@ const LONGEST_SECRET: usize = 4096;
 /// Replaces `…_file` keys by what the files hold.
 pub(super) fn read_secrets(config: &mut Config, origins: &Origins, problems: &mut Vec<Problem>) {
     let registration = &mut config.registration;
-    let secrets = [
-        ("token", &mut registration.token, &registration.token_file),
-        (
-            "shared_secret",
-            &mut registration.shared_secret,
-            &registration.shared_secret_file,
-        ),
-    ];
-    for (key, secret, file) in secrets {
-        let Some(file) = file else { continue };
-        let place = origins.of("registration", &format!("{key}_file"));
-        if secret.is_some() {
-            problems.push(Problem {
-                place,
-                what: format!("both `registration.{key}` and `registration.{key}_file` are set"),
-                remedy: "keep one of them".to_owned(),
-            });
-            continue;
-        }
-        match read_secret(file) {
-            Ok(text) => *secret = Some(text),
-            Err(why) => problems.push(Problem {
-                place,
-                what: format!("{} {why}", file.display()),
-                remedy: format!("put the secret there, as one line, or remove `{key}_file`"),
-            }),
-        }
+    let Some(file) = &registration.shared_secret_file else {
+        return;
+    };
+    let place = origins.of("registration", "shared_secret_file");
+    if registration.shared_secret.is_some() {
+        problems.push(Problem {
+            place,
+            what: "both `registration.shared_secret` and `registration.shared_secret_file` are set"
+                .to_owned(),
+            remedy: "keep one of them".to_owned(),
+        });
+        return;
+    }
+    match read_secret(file) {
+        Ok(secret) => registration.shared_secret = Some(secret),
+        Err(why) => problems.push(Problem {
+            place,
+            what: format!("{} {why}", file.display()),
+            remedy: "put the secret there, as one line, or remove `shared_secret_file`".to_owned(),
+        }),
     }
 }
 
@@ -140,31 +133,22 @@ fn listen(config: &Config, wrong: &mut dyn FnMut(&str, &str, &str, &str)) {
 
 fn registration(config: &Config, wrong: &mut dyn FnMut(&str, &str, &str, &str)) {
     let registration = &config.registration;
-    match registration.mode {
-        RegistrationMode::Token if registration.token.is_none() => wrong(
-            "registration",
-            "mode",
-            "registration needs a token, and none is set",
-            "set `registration.token` or `registration.token_file`",
-        ),
-        RegistrationMode::Open if !registration.open_to_everyone => {
-            let reachable = config
-                .listen
-                .addresses
-                .iter()
-                .find(|a| !a.ip().is_loopback());
-            if let Some(address) = reachable {
-                wrong(
-                    "registration",
-                    "mode",
-                    &format!(
-                        "everybody who reaches {address} could make accounts, and spammers look for that"
-                    ),
-                    "use `mode = \"token\"`, or say `open_to_everyone = true` if that is meant",
-                );
-            }
+    if registration.mode == RegistrationMode::Open && !registration.open_to_everyone {
+        let reachable = config
+            .listen
+            .addresses
+            .iter()
+            .find(|a| !a.ip().is_loopback());
+        if let Some(address) = reachable {
+            wrong(
+                "registration",
+                "mode",
+                &format!(
+                    "everybody who reaches {address} could make accounts, and spammers look for that"
+                ),
+                "use `mode = \"token\"`, or say `open_to_everyone = true` if that is meant",
+            );
         }
-        _ => {}
     }
     if registration
         .shared_secret

@@ -1,0 +1,180 @@
+//! What surrounds every endpoint: CORS, headers, compression, the last line of defence against panics, counting, and the
+//! few paths that are about the process (`/health`, `/metrics`). Must never look into a body.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#web-browser-clients>
+
+use std::{any::Any, net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, MatchedPath, Request},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use hearth_store::Store;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::time::Instant;
+use tower_http::{
+    CompressionLevel,
+    catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
+    cors::{Any as AnyOrigin, CorsLayer},
+    set_header::SetResponseHeaderLayer,
+};
+
+use crate::telemetry;
+
+/// How long browsers may remember what CORS allows.
+const CORS_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Headers of every answer that does not set them itself.
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    ),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
+
+/// The endpoints with everything around them. `open_metrics`: whether loopback callers may read `/metrics` here.
+pub(crate) fn surround(endpoints: Router, store: Store, open_metrics: bool) -> Router {
+    let mut router = endpoints.route("/health", get(move || health(store.clone())));
+    if open_metrics {
+        router = router.route("/metrics", get(metrics_for_loopback));
+    }
+    let cors = CorsLayer::new()
+        .allow_origin(AnyOrigin)
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::HEAD,
+            Method::OPTIONS,
+        ])
+        .allow_headers([
+            HeaderName::from_static("x-requested-with"),
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+        ])
+        .max_age(CORS_MEMORY);
+    router = router
+        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(middleware::from_fn(count))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
+    for (name, value) in HEADERS {
+        router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
+    }
+    router.layer(cors)
+}
+
+/// The router of a listener that only serves metrics.
+pub(crate) fn metrics_only() -> Router {
+    Router::new().route("/metrics", get(rendered))
+}
+
+async fn health(store: Store) -> Response {
+    match store.view().await {
+        Ok(_) => (StatusCode::OK, "OK\n").into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+/// A loopback address alone may be a reverse proxy that speaks for the whole world, and then says so in a header.
+async fn metrics_for_loopback(request: Request) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let direct = peer.is_some_and(|ConnectInfo(peer)| peer.ip().is_loopback());
+    let headers = request.headers();
+    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    if direct && !forwarded.iter().any(|name| headers.contains_key(*name)) {
+        rendered().await
+    } else {
+        error(
+            StatusCode::NOT_FOUND,
+            "M_UNRECOGNIZED",
+            "set metrics.address to reach the metrics from elsewhere",
+        )
+    }
+}
+
+async fn rendered() -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, telemetry::render()).into_response()
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let endpoint = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
+    let method = known_method(request.method());
+    let begin = Instant::now();
+    let response = next.run(request).await;
+    let (taken, status) = (begin.elapsed(), response.status());
+    tracing::debug!(
+        method,
+        endpoint,
+        status = status.as_u16(),
+        ms = taken.as_millis(),
+        "answered"
+    );
+    let labels = [
+        ("method", method.to_owned()),
+        ("endpoint", endpoint),
+        ("status", status.as_str().to_owned()),
+    ];
+    metrics::histogram!("hearth_http_request_seconds", &labels[..2]).record(taken.as_secs_f64());
+    metrics::counter!("hearth_http_requests_total", &labels).increment(1);
+    response
+}
+
+/// A caller can invent methods; the metrics shall not grow with them.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    }
+}
+
+/// Also for `tower_http`, which wants to own what was thrown.
+#[allow(clippy::needless_pass_by_value)]
+fn after_panic(thrown: Box<dyn Any + Send + 'static>) -> Response {
+    let text = thrown
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| thrown.downcast_ref::<&str>().copied())
+        .unwrap_or("of an unknown kind");
+    tracing::error!(
+        panic = text,
+        "a request ended in a panic: this is a defect, please report it"
+    );
+    metrics::counter!("hearth_panics_total").increment(1);
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "M_UNKNOWN",
+        "the server made a mistake",
+    )
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = serde_json::json!({ "errcode": code, "error": message }).to_string();
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (status, kind, Body::from(body)).into_response()
+}

@@ -1,0 +1,153 @@
+//! A server without sockets: a store, the services over it, and the endpoints. Tests use it as it is.
+//!
+//! Owns the order in which things are made and closed. Must never read the configuration by itself: it is handed in.
+
+use std::sync::Arc;
+
+use axum::Router;
+use hearth_base::{
+    Clock, Rng,
+    config::{Config, Durability, RegistrationMode},
+};
+use hearth_client_api::{App, Registration, Services, Settings};
+use hearth_rooms::Rooms;
+use hearth_store::{
+    MemoryHints, Store,
+    engines::rocksdb::{self, Options},
+};
+use hearth_sync::Sync;
+use hearth_users::Users;
+use tokio::task::spawn_blocking;
+
+use crate::{Error, front, identity, pace::Pace};
+
+/// Threads for reads that are not in memory.
+const READERS: usize = 4;
+
+/// A store and the services over it.
+#[derive(Clone)]
+pub struct Node {
+    store: Store,
+    rooms: Rooms,
+    users: Users,
+    sync: Sync,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+}
+
+impl Node {
+    /// Opens the store that `config` names, or makes it, with the signing key.
+    ///
+    /// # Errors
+    /// If another process has the store, it belongs to another server name, or a file cannot be used.
+    pub async fn open(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Result<Self, Error> {
+        let (settings, random) = (config.clone(), rng.clone());
+        let opened = spawn_blocking(move || {
+            identity::make_private_folder(&settings.store.path.join("CURRENT"))?;
+            let engine = rocksdb::open(Options {
+                path: settings.store.path,
+                block_cache_bytes: settings.store.memory.0,
+                relaxed: settings.store.durability == Durability::Relaxed,
+                readers: READERS,
+            })?;
+            let file = &settings.server.signing_key_file;
+            let key = identity::signing_key(file, &settings.server.name, &*random)?;
+            Ok::<_, Error>((engine, key))
+        });
+        let (engine, key) = opened
+            .await
+            .map_err(|e| Error::refused(format!("the store could not be opened: {e}")))??;
+        let now = clock.clone();
+        let hints = Arc::new(MemoryHints::new(move || now.now().0));
+        let store = Store::new(engine, hints);
+        identity::claim(&store, &config.server.name).await?;
+        let name = config.server.name.clone();
+        let rooms = Rooms::new(
+            store.clone(),
+            clock.clone(),
+            rng.clone(),
+            Arc::new(key),
+            name.clone(),
+        );
+        let users = Users::new(
+            store.clone(),
+            clock.clone(),
+            rng.clone(),
+            name,
+            hearth_users::Limits::default(),
+        );
+        let sync = Sync::new(store.clone(), rooms.clone(), users.clone(), clock.clone());
+        Ok(Self {
+            store,
+            rooms,
+            users,
+            sync,
+            clock,
+            rng,
+        })
+    }
+
+    /// The endpoints and what surrounds them, as `config` says now.
+    #[must_use]
+    pub fn router(&self, config: &Config) -> Router {
+        let app = App::new(Services {
+            store: self.store.clone(),
+            rooms: self.rooms.clone(),
+            users: self.users.clone(),
+            sync: self.sync.clone(),
+            clock: self.clock.clone(),
+            rng: self.rng.clone(),
+            settings: self.settings(config),
+        });
+        let open_metrics = config.metrics.address.is_none();
+        front::surround(
+            hearth_client_api::router(app),
+            self.store.clone(),
+            open_metrics,
+        )
+    }
+
+    fn settings(&self, config: &Config) -> Settings {
+        let mut settings = Settings::new(config.server.name.clone());
+        settings.base_url.clone_from(&config.server.public_base_url);
+        settings.registration = match config.registration.mode {
+            RegistrationMode::Closed => Registration::Closed,
+            RegistrationMode::Token => Registration::Token,
+            RegistrationMode::Open => Registration::Open,
+        };
+        let secret = config.registration.shared_secret.as_ref();
+        settings.registration_shared_secret = secret.map(|secret| secret.reveal().to_owned());
+        settings.max_body_bytes = config.limits.request_body.0;
+        settings.rate_limit = Pace::new(&config.limits, self.clock.clone());
+        settings
+    }
+
+    /// The accounts, for the operator's commands.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Randomness, for passwords that are made up.
+    pub(crate) fn rng(&self) -> &dyn Rng {
+        &*self.rng
+    }
+
+    /// Waits for running commits and closes the files.
+    ///
+    /// # Errors
+    /// If the store cannot be closed cleanly; nothing acknowledged is lost by that.
+    pub async fn close(&self) -> Result<(), Error> {
+        Ok(self.store.engine().close().await?)
+    }
+}

@@ -1,0 +1,146 @@
+//! The life of a running server: start, reload, stop. Must never end before what it acknowledged is on disk.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum::Router;
+use hearth_base::{Clock, Rng, config::Config};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
+
+use crate::{
+    Error, Node, control, front,
+    listen::{self, Manners},
+    telemetry,
+    tls::Tls,
+};
+
+/// A server that runs. Dropping it stops nothing: call [`Running::stop`].
+pub struct Running {
+    node: Node,
+    router: watch::Sender<Router>,
+    tls: Option<Tls>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    addresses: Vec<SocketAddr>,
+    patience: Duration,
+}
+
+/// Starts a server as `config` says. Answers from the moment this returns.
+///
+/// # Errors
+/// As [`Node::open`], and if an address, a certificate or the control socket cannot be used.
+pub async fn start(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+) -> Result<Running, Error> {
+    telemetry::start()?;
+    let listen = config.listen.clone();
+    let tls = blocking(move || Tls::load(&listen)).await?;
+    let mut listeners = Vec::new();
+    for address in &config.listen.addresses {
+        listeners.push(listen::bind(*address).await?);
+    }
+    let metrics = match config.metrics.address {
+        Some(address) => Some(listen::bind(address).await?),
+        None => None,
+    };
+    let node = Node::open(config, clock, rng).await?;
+    let (stop, stopping) = watch::channel(false);
+    let (router, current) = watch::channel(node.router(config));
+    let manners = Manners {
+        slots: Arc::new(Semaphore::new(
+            config.listen.max_connections.min(Semaphore::MAX_PERMITS),
+        )),
+        header_timeout: Duration::from_secs(config.listen.header_timeout_seconds),
+        behind_proxy: config.listen.behind_proxy,
+        tls: tls.clone(),
+    };
+    let mut tasks = JoinSet::new();
+    let key_file: Arc<Path> = config.server.signing_key_file.as_path().into();
+    let socket = &config.server.control_socket;
+    tasks.spawn(control::serve(socket, node.clone(), key_file, stopping.clone()).await?);
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let bound = listener
+            .local_addr()
+            .map_err(|e| Error::io("no address", e))?;
+        addresses.push(bound);
+        tasks.spawn(listen::serve(
+            listener,
+            current.clone(),
+            manners.clone(),
+            stopping.clone(),
+        ));
+    }
+    if let Some(listener) = metrics {
+        let (_, only) = watch::channel(front::metrics_only());
+        let manners = Manners {
+            tls: None,
+            ..manners
+        };
+        tasks.spawn(listen::serve(listener, only, manners, stopping));
+    }
+    Ok(Running {
+        node,
+        router,
+        tls,
+        stop,
+        tasks,
+        addresses,
+        patience: Duration::from_secs(config.listen.shutdown_timeout_seconds),
+    })
+}
+
+impl Running {
+    /// Where it listens; a port 0 of the configuration is the port that was given.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The server without its sockets.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Takes up what can change without a restart: registration, limits, the announced address, the certificate's files.
+    ///
+    /// # Errors
+    /// If the certificate cannot be read; the earlier one stays in use.
+    pub async fn reload(&self, config: &Config) -> Result<(), Error> {
+        self.router.send_replace(self.node.router(config));
+        match self.tls.clone() {
+            Some(tls) => blocking(move || tls.reload()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Accepts nothing more, lets answers under way finish (those that wait for news end at once), and closes the store.
+    ///
+    /// # Errors
+    /// If the store cannot be closed cleanly.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        let drained = timeout(self.patience, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            tracing::warn!("some answers were still under way and are cut off");
+            self.tasks.shutdown().await;
+        }
+        self.node.close().await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    spawn_blocking(work)
+        .await
+        .map_err(|e| Error::refused(e.to_string()))?
+}
