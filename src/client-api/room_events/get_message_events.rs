@@ -1,7 +1,10 @@
 //! `GET /_matrix/client/v3/rooms/{roomId}/messages`
 
 use hearth_users::Session;
-use ruma::api::client::message::get_message_events::v3::{Request, Response};
+use ruma::api::{
+    Direction,
+    client::message::get_message_events::v3::{Request, Response},
+};
 
 use super::lazy_members::members_of;
 use crate::{App, error::Error, event_filter, show, tokens};
@@ -16,7 +19,14 @@ pub(super) async fn get_message_events(
 ) -> Result<Response, Error> {
     let view = app.store.view().await?;
     let (room, filter) = (&request.room_id, &request.filter);
-    let from = tokens::place_of(&app, &view, room, request.from.as_ref()).await?;
+    let from = match (&request.from, request.dir) {
+        (Some(token), _) => Some(tokens::place(&app, &view, room, token).await?),
+        // Now, so that what is said later lies after the start of the page.
+        (None, Direction::Backward) => {
+            Some(app.rooms.place_at(&view, room, view.position()).await?)
+        }
+        (None, Direction::Forward) => None,
+    };
     let to = tokens::place_of(&app, &view, room, request.to.as_ref()).await?;
     let asked = filter
         .limit
