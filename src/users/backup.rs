@@ -12,7 +12,7 @@ use ruma::UserId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Error, Users};
+use crate::Error;
 
 mod sessions;
 mod versions;
@@ -108,17 +108,6 @@ fn replace(batch: &mut Batch, user: &UserId, version: u64, seen: &Record, new: &
     let place = (user.as_str(), version);
     batch.assert_equals(&VERSIONS, place, Json(seen));
     batch.put(&VERSIONS, place, Json(new));
-}
-
-impl Users {
-    /// Commits a planned write to a backup; `false`: plan again.
-    async fn commit_backup(&self, batch: Batch) -> Result<bool, Error> {
-        match self.store().commit(batch).await {
-            Ok(_) => Ok(true),
-            Err(hearth_store::CommitError::Conflict) => Ok(false),
-            Err(hearth_store::CommitError::Failed(error)) => Err(error.into()),
-        }
-    }
 }
 
 #[cfg(test)]

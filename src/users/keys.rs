@@ -135,4 +135,4 @@ fn note_change_for(batch: &mut Batch, user: &UserId, changed: &UserId) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,54 @@
-//! placeholder
+//! Everything of a user that is not a room: account, sessions, devices, profile, account data, filters, push rules, keys,
+//! messages to devices.
+//!
+//! Functions that read take a [`hearth_store::View`], so that a request reads everything from one. Functions named
+//! `plan_…` fill a [`hearth_store::Batch`] for whoever has more to write in the same commit; the others commit themselves.
+//! Rooms are unknown here: where a change concerns rooms, the edge composes both.
+//!
+//! | file | what |
+//! |---|---|
+//! | `account.rs` | registration, passwords, deactivation |
+//! | `session.rs` | login, access and refresh tokens, logout |
+//! | `authentication.rs` | from an access token to a session, cached |
+//! | `interactive.rs` | user-interactive authentication |
+//! | `device.rs` | the list of devices |
+//! | `profile.rs` | display name, avatar and other public fields |
+//! | `account_data.rs` | what clients keep for themselves; tags; the log for `/sync` |
+//! | `keys.rs`, `backup.rs`, `to_device.rs` | end-to-end encryption |
+//! | `push_rules.rs` | push rules, a part of account data that the server understands |
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/>
+
+mod account;
+mod account_data;
+mod authentication;
+mod backup;
+mod device;
+mod ephemeral;
+mod errors;
+mod filter;
+mod interactive;
+mod keys;
+mod password;
+mod profile;
+mod push_rules;
+mod pusher;
+mod registration_token;
+mod service;
+mod session;
+mod to_device;
+
+pub use account::{Account, HashedPassword, NewAccount};
+pub use account_data::AccountDatum;
+pub use authentication::Session;
+pub use backup::{Backup, BackupKey, BackupKeys, BackupPart, BackupSize};
+pub use device::Device;
+pub use errors::{Error, Refusal};
+pub use interactive::{Answer, Challenge, Outcome, Stage};
+pub use keys::{ClaimedKeys, SignatureFault, SignatureOutcome, WantedKeys};
+pub use profile::Profile;
+pub use pusher::PusherRecord;
+pub use registration_token::RegistrationToken;
+pub use service::{Limits, Users};
+pub use session::{Login, NewDevice};
+pub use to_device::ToDeviceMessages;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hearth_base::Millis;
-use hearth_store::{Batch, CommitError, Direction, Family, Position, Table, Topic, View};
+use hearth_store::{Batch, Direction, Family, Position, Table, Topic, View};
 use ruma::{
     DeviceId, OwnedDeviceId, OwnedUserId, TransactionId, UserId, events::AnyToDeviceEvent,
     serde::Raw, to_device::DeviceIdOrAllDevices,
@@ -81,7 +81,7 @@ impl Users {
         let id = format!("{kind} {transaction}");
         let place = (user.as_str(), device.as_str(), id.as_str());
         for _ in 0..ATTEMPTS {
-            let view = self.store().view().await?;
+            let view = self.store.view().await?;
             if view.get(&TRANSACTIONS, place).await?.is_some() {
                 return Ok(());
             }
@@ -89,18 +89,12 @@ impl Users {
             batch.assert_absent(&TRANSACTIONS, place);
             batch.put(&TRANSACTIONS, place, ());
             let times = (user.as_str(), device.as_str(), batch.position());
-            batch.put(
-                &TRANSACTION_TIMES,
-                times,
-                (self.clock().now().0, id.as_str()),
-            );
-            forget_transactions(&view, &mut batch, user, device, self.clock().now()).await?;
+            batch.put(&TRANSACTION_TIMES, times, (self.clock.now().0, id.as_str()));
+            forget_transactions(&view, &mut batch, user, device, self.clock.now()).await?;
             self.plan_messages(&view, &mut batch, user, kind, messages)
                 .await?;
-            match self.store().commit(batch).await {
-                Ok(_) => return Ok(()),
-                Err(CommitError::Conflict) => {}
-                Err(CommitError::Failed(error)) => return Err(error.into()),
+            if self.try_commit(batch).await?.is_some() {
+                return Ok(());
             }
         }
         Err(Error::Busy)
@@ -116,10 +110,10 @@ impl Users {
     ) -> Result<(), Error> {
         let mut reached = 0;
         for (user, devices) in messages {
-            if user.server_name() != self.server_name() {
+            if user.server_name() != self.server_name {
                 continue;
             }
-            let known = self.device_names(view, user).await?;
+            let known = self.devices(view, user).await?;
             let mut trimmed = BTreeSet::new();
             for (target, content) in devices {
                 let event = Event {
@@ -130,7 +124,10 @@ impl Users {
                 let event = serde_json::to_vec(&event)
                     .map_err(|error| Error::refused(Refusal::BadJson, error.to_string()))?;
                 let event = Bytes::from(event);
-                for (device, _) in known.iter().filter(|(device, _)| meant(target, device)) {
+                for device in known.iter().map(|device| &device.device_id) {
+                    if !meant(target, device) {
+                        continue;
+                    }
                     reached += 1;
                     if reached > MAX_RECIPIENTS {
                         return Err(Error::refused(Refusal::TooLarge, "too many devices"));
@@ -187,7 +184,7 @@ impl Users {
     ) -> Result<(), Error> {
         let mut conflicts = 0;
         while conflicts < ATTEMPTS {
-            let view = self.store().view().await?;
+            let view = self.store.view().await?;
             let range = (user.as_str(), device.as_str(), Position::ZERO)
                 ..(user.as_str(), device.as_str(), upto.next());
             let found = view
@@ -198,11 +195,10 @@ impl Users {
             }
             let mut batch = Batch::new();
             remove(&mut batch, user, device, &found);
-            match self.store().commit(batch).await {
-                Ok(_) if found.len() < REMOVED_AT_ONCE => return Ok(()),
-                Ok(_) => {}
-                Err(CommitError::Conflict) => conflicts += 1,
-                Err(CommitError::Failed(error)) => return Err(error.into()),
+            match self.try_commit(batch).await? {
+                Some(_) if found.len() < REMOVED_AT_ONCE => return Ok(()),
+                Some(_) => {}
+                None => conflicts += 1,
             }
         }
         Err(Error::Busy)

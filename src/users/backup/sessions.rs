@@ -68,7 +68,7 @@ impl Users {
     /// Stores keys in the current version of a backup, each unless a better one of its session is there.
     ///
     /// # Errors
-    /// `NotFound` without any backup; `WrongBackupVersion` when `version` is not the current one; `BadJson`, `TooLarge`;
+    /// `NotFound` without any backup; `WrongRoomKeysVersion` when `version` is not the current one; `BadJson`, `TooLarge`;
     /// `Busy` when others were faster each time.
     pub async fn put_backup_keys(
         &self,
@@ -88,14 +88,14 @@ impl Users {
             }
         }
         for _ in 0..ATTEMPTS {
-            let view = self.store().view().await?;
+            let view = self.store.view().await?;
             let (number, seen) = latest(&view, user)
                 .await?
                 .ok_or_else(|| Error::not_found("there is no backup"))?;
             if number.to_string() != version {
-                return Err(Error::WrongBackupVersion {
-                    current: number.to_string(),
-                });
+                let current = Some(number.to_string());
+                let kind = Refusal::WrongRoomKeysVersion { current };
+                return Err(Error::refused(kind, "this is not the current backup"));
             }
             let mut batch = Batch::new();
             let new = plan_put(&view, &mut batch, user, number, &ranked, &seen).await?;
@@ -103,7 +103,7 @@ impl Users {
                 return Ok(seen.size());
             }
             replace(&mut batch, user, number, &seen, &new);
-            if self.commit_backup(batch).await? {
+            if self.try_commit(batch).await?.is_some() {
                 return Ok(new.size());
             }
         }
@@ -120,7 +120,7 @@ impl Users {
         version: &str,
         part: BackupPart<'_>,
     ) -> Result<BackupKeys, Error> {
-        let view = self.store().view().await?;
+        let view = self.store.view().await?;
         let (number, _) = record(&view, user, version).await?;
         let mut keys = BackupKeys::new();
         let mut after = None;
@@ -152,7 +152,7 @@ impl Users {
     ) -> Result<BackupSize, Error> {
         let mut conflicts = 0;
         while conflicts < ATTEMPTS {
-            let view = self.store().view().await?;
+            let view = self.store.view().await?;
             let (number, seen) = record(&view, user, version).await?;
             let page = page(&view, user, number, part, None, DELETED_AT_ONCE).await?;
             if page.is_empty() {
@@ -166,7 +166,7 @@ impl Users {
                 batch.delete(&KEYS, key);
             }
             replace(&mut batch, user, number, &seen, &new);
-            if !self.commit_backup(batch).await? {
+            if self.try_commit(batch).await?.is_none() {
                 conflicts += 1;
             }
         }

@@ -39,14 +39,14 @@ impl Users {
             etag: 0,
         };
         for _ in 0..ATTEMPTS {
-            let view = self.store().view().await?;
+            let view = self.store.view().await?;
             let newest = view.get(&NEWEST, user.as_str()).await?;
             let version = newest.unwrap_or_default() + 1;
             let mut batch = Batch::new();
             batch.assert_unchanged(&NEWEST, user.as_str(), newest);
             batch.put(&NEWEST, user.as_str(), version);
             batch.put(&VERSIONS, (user.as_str(), version), Json(&record));
-            if self.commit_backup(batch).await? {
+            if self.try_commit(batch).await?.is_some() {
                 return Ok(version.to_string());
             }
         }
@@ -58,7 +58,7 @@ impl Users {
     /// # Errors
     /// `NotFound`; those of the store.
     pub async fn backup(&self, user: &UserId, version: Option<&str>) -> Result<Backup, Error> {
-        let view = self.store().view().await?;
+        let view = self.store.view().await?;
         let (version, record) = match version {
             Some(version) => record(&view, user, version).await?,
             None => latest(&view, user)
@@ -92,7 +92,7 @@ impl Users {
             ));
         }
         for _ in 0..ATTEMPTS {
-            let view = self.store().view().await?;
+            let view = self.store.view().await?;
             let (number, seen) = record(&view, user, version).await?;
             if seen.algorithm != new.algorithm {
                 return Err(Error::refused(
@@ -106,7 +106,7 @@ impl Users {
                 ..seen.clone()
             };
             replace(&mut batch, user, number, &seen, &record);
-            if self.commit_backup(batch).await? {
+            if self.try_commit(batch).await?.is_some() {
                 return Ok(());
             }
         }
@@ -118,16 +118,16 @@ impl Users {
     /// # Errors
     /// `NotFound` for a version that never was; those of the store.
     pub async fn delete_backup(&self, user: &UserId, version: &str) -> Result<(), Error> {
-        let view = self.store().view().await?;
+        let view = self.store.view().await?;
         let newest = view.get(&NEWEST, user.as_str()).await?.unwrap_or_default();
         let number = number(version)
             .filter(|number| (1..=newest).contains(number))
             .ok_or_else(|| Error::not_found("there is no such backup"))?;
         let mut batch = Batch::new();
         batch.delete(&VERSIONS, (user.as_str(), number));
-        self.commit_backup(batch).await?;
+        self.try_commit(batch).await?;
         // Without its record nothing writes to the version any more, and its number is never used again.
-        self.store()
+        self.store
             .delete_prefix(&KEYS, (user.as_str(), number))
             .await?;
         Ok(())

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hearth_store::{Batch, CommitError, Direction, Json};
+use hearth_store::{Batch, Direction, Json};
 use ruma::{
     DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UserId,
     encryption::OneTimeKey, serde::Raw,
@@ -74,15 +74,9 @@ impl Users {
             let Some((id, json)) = planned else {
                 return Ok(None);
             };
-            let claimed = if batch.is_empty() {
-                Ok(())
-            } else {
-                self.store().commit(batch).await.map(drop)
-            };
-            match claimed {
-                Ok(()) => return Ok(Some((identifier(&id)?, raw(json)?))),
-                Err(CommitError::Conflict) => {}
-                Err(CommitError::Failed(error)) => return Err(error.into()),
+            // A fallback key that was used before is given out again, and nothing changes.
+            if batch.is_empty() || self.try_commit(batch).await?.is_some() {
+                return Ok(Some((identifier(&id)?, raw(json)?)));
             }
         }
         Err(Error::Busy)
@@ -95,7 +89,7 @@ impl Users {
         device: &DeviceId,
         algorithm: &str,
     ) -> Result<Option<(String, Bytes)>, Error> {
-        let view = self.store().view().await?;
+        let view = self.store.view().await?;
         let place = (user.as_str(), device.as_str(), algorithm);
         let mut oldest = view
             .scan_prefix(&ONE_TIME_KEYS, place, Direction::Forward, CHOICE)
@@ -106,7 +100,7 @@ impl Users {
             oldest.retain(|((_, _, _, position, _), _)| *position == first);
         }
         if !oldest.is_empty() {
-            let chosen = self.rng().number() % oldest.len() as u64;
+            let chosen = self.rng.number() % oldest.len() as u64;
             let (key, json) = oldest.swap_remove(usize::try_from(chosen).unwrap_or_default());
             batch.assert_equals(&ONE_TIME_KEYS, &key, &json);
             batch.delete(&ONE_TIME_KEYS, &key);

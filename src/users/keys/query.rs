@@ -39,7 +39,7 @@ impl Users {
     ) -> Result<Response, Error> {
         let mut answer = Response::new();
         for (user, devices) in wanted {
-            if user.server_name() != self.server_name() {
+            if user.server_name() != self.server_name {
                 continue;
             }
             let keys = self.device_keys_of(view, asker, user, devices).await?;
@@ -80,7 +80,10 @@ impl Users {
         if found.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let names: BTreeMap<_, _> = self.device_names(view, user).await?.into_iter().collect();
+        let devices = self.devices(view, user).await?.into_iter();
+        let names: BTreeMap<_, _> = devices
+            .map(|device| (device.device_id, device.display_name))
+            .collect();
         let wanted: BTreeSet<&str> = wanted.iter().map(|device| device.as_str()).collect();
         let mut shown = BTreeMap::new();
         for ((_, device), json) in found {
