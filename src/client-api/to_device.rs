@@ -4,7 +4,9 @@
 
 use crate::routes::Routes;
 
+mod send_event_to_device;
+
 /// The endpoints of this chapter.
 pub(crate) fn routes() -> Routes {
-    Routes::new()
+    Routes::new().user(send_event_to_device::send_event_to_device)
 }

@@ -1,0 +1,21 @@
+//! `GET /_matrix/client/v3/room_keys/version/{version}`
+
+use hearth_users::Session;
+use ruma::api::client::backup::get_backup_info::v3::{Request, Response};
+
+use super::{count, description};
+use crate::{App, error::Error};
+
+pub(super) async fn get_backup_info(
+    app: App,
+    session: Session,
+    request: Request,
+) -> Result<Response, Error> {
+    let backup = app
+        .users
+        .backup(&session.user_id, Some(&request.version))
+        .await?;
+    let description = description(&backup)?;
+    let (count, etag) = (count(&backup.size), backup.size.etag);
+    Ok(Response::new(description, count, etag, backup.version))
+}
