@@ -229,7 +229,7 @@ impl Rooms {
     /// # Errors
     /// Those of the store.
     pub async fn published(&self, view: &View) -> Result<Vec<OwnedRoomId>, Error> {
-        let range = ""..("\u{10FFFF}");
+        let range = "".."\u{10FFFF}";
         let found: Vec<(String, ())> = view
             .scan(&PUBLISHED, range, Direction::Forward, SCAN_LIMIT)
             .await?;

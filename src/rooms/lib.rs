@@ -35,6 +35,8 @@ mod signal;
 mod snapshot;
 pub mod state;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod transaction;
 mod typing;

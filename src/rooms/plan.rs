@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) room_id: Option<OwnedRoomId>,
     /// The head as it was read, which the commit asserts.
     seen: Option<Head>,
+    /// How many milliseconds ahead of the clock its events are dated.
+    pub(crate) shift: u64,
     /// The head after the events so far.
     pub(crate) head: Head,
     overlay: Overlay,
@@ -108,6 +110,7 @@ impl Plan {
             batch: Batch::new(),
             room_id,
             seen,
+            shift: 0,
             head,
             overlay: Overlay::default(),
             fresh: HashMap::new(),
@@ -300,7 +303,8 @@ impl Plan {
     ) -> Result<Pdu, Error> {
         let version = self.head.version;
         let shared = &self.rooms.0;
-        let now = MilliSecondsSinceUnixEpoch(UInt::new_saturating(shared.clock.now().0));
+        let now =
+            MilliSecondsSinceUnixEpoch(UInt::new_saturating(shared.clock.now().0 + self.shift));
         let timestamp = proposal.timestamp.unwrap_or(now);
         let mut draft = Draft::new(
             proposal.sender,
