@@ -277,6 +277,17 @@ fn refused(refusal: hearth_rooms::Refusal, reason: String) -> Error {
     Error::new(status, kind, reason)
 }
 
+impl From<hearth_sync::Error> for Error {
+    fn from(error: hearth_sync::Error) -> Self {
+        match error {
+            hearth_sync::Error::Token(error) => Self::invalid_param(error.to_string()),
+            hearth_sync::Error::Rooms(error) => error.into(),
+            hearth_sync::Error::Users(error) => error.into(),
+            hearth_sync::Error::Store(error) => error.into(),
+        }
+    }
+}
+
 /// Answers a path that is not served.
 pub(crate) async fn unknown_endpoint() -> Error {
     Error::unrecognized(StatusCode::NOT_FOUND)

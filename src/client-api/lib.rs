@@ -45,6 +45,7 @@ mod routes;
 mod show;
 mod spaces;
 mod summary;
+mod sync_events;
 mod third_parties;
 mod to_device;
 mod tokens;
@@ -92,10 +93,11 @@ fn endpoints() -> Routes {
         .merge(room_events::routes())
         .merge(room_membership::routes())
         .merge(spaces::routes())
+        .merge(sync_events::routes())
         .merge(third_parties::routes())
         .merge(typing::routes())
         .merge(user_directory::routes())
 }
 
 #[cfg(test)]
-mod tests;
+mod router_tests;

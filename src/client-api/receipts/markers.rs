@@ -53,7 +53,7 @@ pub(super) async fn fully_read(
     let content =
         to_raw_value(&json!({ "event_id": event })).map_err(|error| Error::internal(&error))?;
     app.users
-        .set_room_account_data(&session.user_id, room, "m.fully_read", content)
+        .set_account_data(&session.user_id, Some(room), "m.fully_read", &content)
         .await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use hearth_protocol::SigningKey;
 use hearth_rooms::Rooms;
 use hearth_store::{MemoryHints, Store, engines::rocksdb};
 use hearth_sync::Sync;
-use hearth_users::{Limits, Users};
+use hearth_users::{Limits, NewAccount, NewDevice, Users};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use ruma::server_name;
@@ -21,6 +21,7 @@ use crate::{App, Registration, Services, Settings, router};
 /// The router, and the folder that its store lives in.
 pub(super) struct Server {
     router: Router,
+    users: Users,
     _folder: tempfile::TempDir,
 }
 
@@ -57,7 +58,11 @@ impl Answered {
 impl Server {
     pub(super) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let engine = rocksdb::open(rocksdb::Options::at(folder.path())).unwrap();
+        let options = rocksdb::Options {
+            relaxed: true,
+            ..rocksdb::Options::at(folder.path())
+        };
+        let engine = rocksdb::open(options).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let now = {
@@ -66,6 +71,12 @@ impl Server {
         };
         let store = Store::new(engine, Arc::new(MemoryHints::new(now)));
         let name = server_name!("example.org").to_owned();
+        // Hashing passwords is not what is tested.
+        let limits = Limits {
+            password_memory_kib: 64,
+            password_passes: 1,
+            ..Limits::default()
+        };
         let key = Arc::new(SigningKey::generate(&name, "ed25519:1", [7; 32]).unwrap());
         let rooms = Rooms::new(store.clone(), clock.clone(), rng.clone(), key, name.clone());
         let users = Users::new(
@@ -73,7 +84,7 @@ impl Server {
             clock.clone(),
             rng.clone(),
             name.clone(),
-            Limits::default(),
+            limits,
         );
         let sync = Sync::new(store.clone(), rooms.clone(), users.clone(), clock.clone());
         let settings = Settings {
@@ -84,7 +95,7 @@ impl Server {
         let app = App::new(Services {
             store,
             rooms,
-            users,
+            users: users.clone(),
             sync,
             clock,
             rng,
@@ -92,6 +103,7 @@ impl Server {
         });
         Self {
             router: router(app),
+            users,
             _folder: folder,
         }
     }
@@ -121,18 +133,19 @@ impl Server {
 
     /// Makes an account and logs it in.
     pub(super) async fn register(&self, name: &str) -> Client<'_> {
-        let body = json!({
-            "username": name, "password": "a long enough secret", "auth": { "type": "m.login.dummy" },
-        });
-        let path = "/_matrix/client/v3/register";
-        let answer = self
-            .raw(Method::POST, path, None, body.to_string())
-            .await
-            .ok();
+        let user = self.users.local_user(name).unwrap();
+        let account = NewAccount::new(user, Some("a long enough secret".to_owned()));
+        let device = NewDevice {
+            device_id: None,
+            display_name: None,
+            refreshable: false,
+        };
+        let login = self.users.register(account, Some(device)).await;
+        let login = login.unwrap().unwrap();
         Client {
             server: self,
-            token: answer["access_token"].as_str().unwrap().to_owned(),
-            user: answer["user_id"].as_str().unwrap().to_owned(),
+            token: login.access_token,
+            user: login.user_id.to_string(),
         }
     }
 }
