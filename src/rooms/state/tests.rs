@@ -209,8 +209,9 @@ async fn big_room(store: &Store, tree: &StateTree, count: u64) -> Root {
     root
 }
 
-/// The promises that the design makes: at most 1,100 bytes for a change in the mean (some places lie a node deeper than
-/// others), and 20 nodes read for the difference of neighbours, in a room of 100,000 members.
+/// In a room of 100,000 members the design wants at most 1,100 bytes for every change, and at most 20 nodes read for the
+/// difference of neighbours. The second holds. The first holds in the mean only: the bound on the largest change below
+/// keeps it from growing and is not the target.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_small_in_a_big_room() {
     let dir = tempfile::tempdir().unwrap();
@@ -218,7 +219,7 @@ async fn a_change_is_small_in_a_big_room() {
     let tree = StateTree::new(200_000);
     let mut root = big_room(&store, &tree, 100_000).await;
     let (mut most_bytes, mut all_bytes, mut most_nodes, mut all_nodes) = (0, 0, 0, 0);
-    let changes = 1000;
+    let (changes, mut over) = (1000, 0);
     for step in 0..changes {
         let view = store.view().await.unwrap();
         let (event_type, key) = member(step * 100 + 1);
@@ -233,12 +234,14 @@ async fn a_change_is_small_in_a_big_room() {
         let before = tree.loads();
         assert_eq!(tree.diff(&view, ROOM, root, next).await.unwrap().len(), 1);
         let nodes = tree.loads() - before;
+        over += usize::from(bytes > 1100);
         (most_bytes, all_bytes) = (most_bytes.max(bytes), all_bytes + bytes);
         (most_nodes, all_nodes) = (most_nodes.max(nodes), all_nodes + nodes);
         root = next;
     }
     let mean_bytes = all_bytes / usize::try_from(changes).unwrap();
     println!("a change writes {mean_bytes} bytes, {most_bytes} at most");
+    println!("{over} of {changes} changes write more than 1,100 bytes");
     println!(
         "a difference reads {} nodes, {most_nodes} at most",
         all_nodes / changes
