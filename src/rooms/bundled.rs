@@ -20,7 +20,7 @@ struct Relations<'a> {
     #[serde(rename = "m.replace", skip_serializing_if = "Option::is_none")]
     replace: Option<ClientEvent<'a>>,
     #[serde(rename = "m.thread", skip_serializing_if = "Option::is_none")]
-    thread: Option<ThreadSummary<'a>>,
+    thread: Option<&'a RawValue>,
     #[serde(rename = "m.reference", skip_serializing_if = "Option::is_none")]
     reference: Option<References>,
 }
@@ -70,34 +70,7 @@ impl Rooms {
             return Ok(None);
         }
         let edit = self.newest_edit(view, event, &children).await?;
-        let thread = self.newest_reply(view, event, &children).await?;
-        let latest_edit = match &thread {
-            Some((latest, _)) => {
-                let children = self
-                    .children(
-                        view,
-                        latest.pdu.room_id(),
-                        latest.event_id(),
-                        all,
-                        Direction::Backward,
-                    )
-                    .await?;
-                self.newest_edit(view, latest, &children).await?
-            }
-            None => None,
-        };
-        let latest_relations = latest_edit.as_ref().and_then(|edit| {
-            to_raw_value(&Relations {
-                replace: Some(ClientEvent::new(&edit.pdu, true, None)),
-                thread: None,
-                reference: None,
-            })
-            .ok()
-        });
-        let participated = match &thread {
-            Some(_) => self.participates(view, event, reader).await?,
-            None => false,
-        };
+        let thread = self.thread_form(view, reader, event, &children).await?;
         let references: Vec<_> = children
             .iter()
             .rev()
@@ -110,18 +83,7 @@ impl Rooms {
             replace: edit
                 .as_ref()
                 .map(|edit| ClientEvent::new(&edit.pdu, true, None)),
-            thread: thread.as_ref().map(|(latest, count)| ThreadSummary {
-                latest_event: ClientEvent::new(
-                    &latest.pdu,
-                    true,
-                    latest_relations.as_deref().map(|relations| Unsigned {
-                        relations: Some(relations),
-                        ..Unsigned::default()
-                    }),
-                ),
-                count: *count,
-                current_user_participated: participated,
-            }),
+            thread: thread.as_deref(),
             reference: (!references.is_empty()).then_some(References { chunk: references }),
         };
         if relations.replace.is_none()
@@ -131,6 +93,43 @@ impl Rooms {
             return Ok(None);
         }
         Ok(to_raw_value(&relations).ok())
+    }
+
+    /// The thread of which the event is the root: its newest reply with that one's edit, and how many there are.
+    async fn thread_form(
+        &self,
+        view: &View,
+        reader: &UserId,
+        event: &StoredEvent,
+        children: &[(Position, Related)],
+    ) -> Result<Option<Box<RawValue>>, Error> {
+        let Some((latest, count)) = self.newest_reply(view, event, children).await? else {
+            return Ok(None);
+        };
+        let (room_id, id) = (latest.pdu.room_id(), latest.event_id());
+        let all = (Position::ZERO, Position::MAX);
+        let below = self
+            .children(view, room_id, id, all, Direction::Backward)
+            .await?;
+        let edit = self.newest_edit(view, &latest, &below).await?;
+        let relations = edit.as_ref().and_then(|edit| {
+            to_raw_value(&Relations {
+                replace: Some(ClientEvent::new(&edit.pdu, true, None)),
+                thread: None,
+                reference: None,
+            })
+            .ok()
+        });
+        let unsigned = relations.as_deref().map(|relations| Unsigned {
+            relations: Some(relations),
+            ..Unsigned::default()
+        });
+        Ok(to_raw_value(&ThreadSummary {
+            latest_event: ClientEvent::new(&latest.pdu, true, unsigned),
+            count,
+            current_user_participated: self.participates(view, event, reader).await?,
+        })
+        .ok())
     }
 
     /// The newest edit of the event: of the same type and by the same user, as the specification demands.

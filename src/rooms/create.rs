@@ -190,18 +190,7 @@ fn settings(
     {
         put("m.room.canonical_alias", "", &json!({ "alias": alias }))?;
     }
-    let (join_rule, guests) = match preset {
-        Preset::PublicChat => ("public", "forbidden"),
-        Preset::PrivateChat | Preset::TrustedPrivateChat => ("invite", "can_join"),
-    };
-    for (event_type, content) in [
-        ("m.room.join_rules", json!({ "join_rule": join_rule })),
-        (
-            "m.room.history_visibility",
-            json!({ "history_visibility": "shared" }),
-        ),
-        ("m.room.guest_access", json!({ "guest_access": guests })),
-    ] {
+    for (event_type, content) in preset_content(preset) {
         if !given(event_type) {
             put(event_type, "", &content)?;
         }
@@ -229,6 +218,20 @@ fn settings(
         }
     }
     Ok(events)
+}
+
+/// Who may come, read and look in, by the preset.
+fn preset_content(preset: Preset) -> [(&'static str, Value); 3] {
+    let (join_rule, guests) = match preset {
+        Preset::PublicChat => ("public", "forbidden"),
+        Preset::PrivateChat | Preset::TrustedPrivateChat => ("invite", "can_join"),
+    };
+    let visibility = json!({ "history_visibility": "shared" });
+    [
+        ("m.room.join_rules", json!({ "join_rule": join_rule })),
+        ("m.room.history_visibility", visibility),
+        ("m.room.guest_access", json!({ "guest_access": guests })),
+    ]
 }
 
 fn topic_content(topic: &str) -> Value {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_store::{Hint, Lifetime, Position, Topic};
-use ruma::{OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::{Error, Rooms, membership::parse_user};
 
@@ -42,6 +42,12 @@ impl Rooms {
                 let millis = timeout.min(MAX_TYPING).as_millis();
                 let lifetime = Lifetime(u64::try_from(millis).unwrap_or_default());
                 hints.put(&key, Bytes::new(), lifetime).await?;
+                tokio::spawn(tell_of_the_end(
+                    self.clone(),
+                    room_id.to_owned(),
+                    key,
+                    lifetime,
+                ));
             }
             None => {
                 if hints.take(&key).await?.is_none() {
@@ -49,19 +55,10 @@ impl Rooms {
                 }
             }
         }
-        let stamp = self.next_stamp(room_id).await?;
-        let value = Bytes::copy_from_slice(&stamp.0.to_be_bytes());
-        hints
-            .put(&stamp_key(room_id), value, STAMP_LIFETIME)
-            .await?;
-        hints.publish(Hint {
-            topics: [Topic::new('r', room_id.as_str())].into(),
-            position: Position::ZERO,
-        });
-        Ok(())
+        self.stamp(room_id).await
     }
 
-    /// Who is typing in the room now, and the stamp of the last change. A user whose time ran out is gone without one.
+    /// Who is typing in the room now, and the stamp of the last change.
     ///
     /// # Errors
     /// Those of the store.
@@ -90,9 +87,32 @@ impl Rooms {
         Ok(TypingStamp(number.map_or(0, u64::from_be_bytes)))
     }
 
-    async fn next_stamp(&self, room_id: &RoomId) -> Result<TypingStamp, Error> {
+    /// Puts a new stamp on who is typing in the room, and tells those who wait.
+    async fn stamp(&self, room_id: &RoomId) -> Result<(), Error> {
         let last = self.typing_stamp(room_id).await?;
-        Ok(TypingStamp(self.0.clock.now().0.max(last.0 + 1)))
+        let stamp = self.0.clock.now().0.max(last.0 + 1);
+        let value = Bytes::copy_from_slice(&stamp.to_be_bytes());
+        let hints = self.0.store.hints();
+        hints
+            .put(&stamp_key(room_id), value, STAMP_LIFETIME)
+            .await?;
+        hints.publish(Hint {
+            topics: [Topic::new('r', room_id.as_str())].into(),
+            position: Position::ZERO,
+        });
+        Ok(())
+    }
+}
+
+/// Waits until the time of who types is over, and tells if they did not go on.
+async fn tell_of_the_end(rooms: Rooms, room_id: OwnedRoomId, key: String, lifetime: Lifetime) {
+    // A little later, so that the value is gone by then.
+    tokio::time::sleep(Duration::from_millis(lifetime.0 + 50)).await;
+    let gone = rooms.0.store.hints().get(&key).await;
+    if gone.is_ok_and(|value| value.is_none())
+        && let Err(error) = rooms.stamp(&room_id).await
+    {
+        tracing::debug!(%error, "the end of typing is not told");
     }
 }
 

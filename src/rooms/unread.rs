@@ -68,6 +68,29 @@ pub struct Unread {
     pub threads: BTreeMap<OwnedEventId, Counts>,
 }
 
+/// The position of the newest event that is read, and the running total there.
+type Mark = (Position, u64);
+
+/// Up to where a user has read.
+struct Marks {
+    all: Mark,
+    main: Mark,
+    threads: BTreeMap<ReceiptThread, Mark>,
+}
+
+impl Marks {
+    /// What is read of the thread with this root; of what is in no thread for an empty one.
+    fn since(&self, thread: &str) -> Position {
+        if thread.is_empty() {
+            return self.main.0;
+        }
+        let mut marks = self.threads.iter();
+        marks
+            .find(|(key, _)| key.as_str() == Some(thread))
+            .map_or(self.all.0, |(_, mark)| mark.0.max(self.all.0))
+    }
+}
+
 impl Rooms {
     /// How much of the room the user, who is joined since `joined_at` at least, has not read.
     ///
@@ -81,41 +104,9 @@ impl Rooms {
         head: &Head,
         joined_at: Position,
     ) -> Result<Unread, Error> {
-        let mut marks = BTreeMap::new();
-        let mut all = (joined_at, 0);
-        let mut known = false;
-        if let Some(sent) = view
-            .get(&LAST_SENT, (room_id.as_str(), user.as_str()))
-            .await?
-        {
-            all = all.max((sent.position, sent.counted));
-            known = true;
-        }
-        for receipt in self.receipts_of(view, room_id, user).await? {
-            let mark = (receipt.read, receipt.counted);
-            if matches!(receipt.thread, ReceiptThread::Unthreaded) {
-                known |= mark.0 >= all.0;
-                all = all.max(mark);
-            } else {
-                let slot = marks.entry(receipt.thread).or_insert(mark);
-                *slot = mark.max(*slot);
-            }
-        }
-        if !known || all.0 == joined_at {
-            // Nothing read yet: what came after the join counts.
-            all = (joined_at, self.counted_at(view, room_id, joined_at).await?);
-        }
-        let main = marks
-            .remove(&ReceiptThread::Main)
-            .map_or(all, |m| m.max(all));
+        let marks = self.marks(view, user, room_id, joined_at).await?;
+        let (all, main) = (marks.all, marks.main);
         let mut unread = Unread::default();
-        let since = |thread: &str| match thread {
-            "" => main.0,
-            root => marks
-                .iter()
-                .find(|(key, _)| key.as_str() == Some(root))
-                .map_or(all.0, |(_, mark)| mark.0.max(all.0)),
-        };
         // Counted events since the main mark, without those in threads, which have marks of their own.
         let in_threads = self.thread_events(view, room_id, all.0).await?;
         let threaded_since_main = in_threads.iter().filter(|(p, _, _)| *p > main.0).count();
@@ -124,14 +115,14 @@ impl Rooms {
             .saturating_sub(main.1)
             .saturating_sub(u64::try_from(threaded_since_main).unwrap_or_default());
         for (position, root, sender) in in_threads {
-            if position > since(&root) && sender != user.as_str() {
+            if position > marks.since(&root) && sender != user.as_str() {
                 let counts = unread.threads.entry(parse_id(root)?).or_default();
                 counts.notifications += 1;
             }
         }
         for name in [user.as_str(), EVERYBODY] {
             for (position, root) in self.highlights(view, room_id, name, all.0).await? {
-                if position <= since(&root) {
+                if position <= marks.since(&root) {
                     continue;
                 }
                 match root.as_str() {
@@ -154,6 +145,39 @@ impl Rooms {
                 highlights: sum.highlights + counts.highlights,
             });
         Ok(unread)
+    }
+
+    /// Up to where the user has read.
+    async fn marks(
+        &self,
+        view: &View,
+        user: &UserId,
+        room_id: &RoomId,
+        joined_at: Position,
+    ) -> Result<Marks, Error> {
+        let mut all = (joined_at, 0);
+        let mut threads: BTreeMap<ReceiptThread, Mark> = BTreeMap::new();
+        let key = (room_id.as_str(), user.as_str());
+        if let Some(sent) = view.get(&LAST_SENT, key).await? {
+            all = all.max((sent.position, sent.counted));
+        }
+        for receipt in self.receipts_of(view, room_id, user).await? {
+            let mark = (receipt.read, receipt.counted);
+            if receipt.thread == ReceiptThread::Unthreaded {
+                all = all.max(mark);
+            } else {
+                let slot = threads.entry(receipt.thread).or_insert(mark);
+                *slot = mark.max(*slot);
+            }
+        }
+        if all.0 == joined_at {
+            // Nothing read since: what came after the join counts.
+            all.1 = self.counted_at(view, room_id, joined_at).await?;
+        }
+        let main = threads
+            .remove(&ReceiptThread::Main)
+            .map_or(all, |mark| mark.max(all));
+        Ok(Marks { all, main, threads })
     }
 
     /// The running total at a position.
