@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Hearth's tests: all of them, or the parts that are named.
-#   ./test.sh [format] [lint] [deny] [unit]
+#   ./test.sh [format] [lint] [deny] [unit] [flows]
 set -uo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}"
@@ -17,8 +17,30 @@ part_deny() {
 }
 part_unit() { cargo test --workspace --locked; }
 
+# Real clients hold a conversation over a server that is started for them and ended afterwards.
+part_flows() {
+    cargo build --locked --package hearth-server --bin hearth || return 1
+    local data port log result=1
+    data=$(mktemp -d)
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    log="$data/log"
+    HEARTH__SERVER__SIGNING_KEY_FILE="$data/signing.key" HEARTH__SERVER__CONTROL_SOCKET="$data/control.sock" \
+        HEARTH__STORE__PATH="$data/store" HEARTH__LISTEN__ADDRESSES="[\"127.0.0.1:$port\"]" \
+        "$CARGO_TARGET_DIR/debug/hearth" serve --try-it >"$log" 2>&1 &
+    local server=$!
+    if curl --silent --fail --retry 60 --retry-delay 1 --retry-connrefused --output /dev/null "http://127.0.0.1:$port/health"; then
+        src/testkit/flows/run.sh "http://127.0.0.1:$port" && result=0
+    else
+        echo "the server did not start"
+    fi
+    [ "$result" = 0 ] || { echo "the end of its log:"; tail -n 40 "$log"; }
+    kill "$server" && wait "$server"
+    rm -rf "$data"
+    return "$result"
+}
+
 passed=0 failed=0
-for part in "${@:-format lint deny unit}"; do
+for part in "${@:-format lint deny unit flows}"; do
     for name in $part; do
         declare -F "part_$name" >/dev/null || { echo "no part is called $name" >&2; exit 2; }
         echo "== $name"
