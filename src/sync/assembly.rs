@@ -1,0 +1,103 @@
+//! Owns putting an answer together from the streams. Must never read anything itself that a stream could.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#get_matrixclientv3sync>
+
+use hearth_rooms::{Member, Membership};
+use hearth_store::View;
+use hearth_users::Session;
+use ruma::OwnedRoomId;
+
+use crate::{
+    Error, Request, Response, Rooms, Token, account_data, device_lists::Shared as SharedRooms,
+    filter, invites, joined, left, service::Shared, to_device, typing, window::Reading,
+    window::RoomWindow,
+};
+
+/// All that is new for the device, in `view`.
+pub(crate) async fn read(
+    shared: &Shared,
+    view: &View,
+    session: &Session,
+    request: &Request,
+) -> Result<Response, Error> {
+    let reading = Reading::open(shared, view, session, request).await?;
+    let memberships = reading.rooms().rooms_of(view, &session.user_id).await?;
+
+    let to_device = to_device::read(&reading).await?;
+    let mut account_data = account_data::read(&reading).await?;
+    let mut typing = typing::read(&reading, joined_in(&memberships)).await?;
+    let mut devices = SharedRooms::new(&reading).await?;
+    let mut rooms = Rooms::default();
+    let heads = reading.rooms().heads(view, joined_in(&memberships)).await?;
+    let signalled = reading
+        .rooms()
+        .signalled(view, joined_in(&memberships))
+        .await?;
+    let mut joined_rooms = heads.into_iter().zip(signalled);
+    for (id, member) in &memberships {
+        let is_wanted = filter::passes_room(&request.filter.room, id);
+        match member.membership {
+            Membership::Join => {
+                let Some((Some(head), signalled)) = joined_rooms.next() else {
+                    continue;
+                };
+                let end = (reading.upto(), head.state);
+                let room = RoomWindow::open(&reading, id, member, &head, end)
+                    .await?
+                    .with_signals(&reading, signalled)
+                    .await?;
+                devices.add_joined(&reading, &room).await?;
+                let (own, typing) = (account_data.take(id), typing.take(id));
+                if is_wanted {
+                    let shown = joined::read(&reading, &room, own, typing).await?;
+                    rooms.join.extend(shown.map(|room| (id.clone(), room)));
+                }
+            }
+            Membership::Invite if is_wanted => {
+                let invite = invites::read_invite(&reading, id, member).await?;
+                rooms.invite.extend(invite.map(|room| (id.clone(), room)));
+            }
+            Membership::Knock if is_wanted => {
+                let knock = invites::read_knock(&reading, id, member).await?;
+                rooms.knock.extend(knock.map(|room| (id.clone(), room)));
+            }
+            Membership::Leave | Membership::Ban => {
+                let own = account_data.take(id);
+                let left = left::read(&reading, id, member, &mut devices, own).await?;
+                rooms
+                    .leave
+                    .extend(left.filter(|_| is_wanted).map(|room| (id.clone(), room)));
+            }
+            _ => {}
+        }
+    }
+
+    let (user, device) = (&session.user_id, &session.device_id);
+    Ok(Response {
+        next_batch: Token {
+            position: view.position(),
+            typed: typing.stamp,
+            to_device: to_device.upto,
+        },
+        rooms,
+        account_data: account_data.global.into(),
+        to_device: to_device.events.into(),
+        device_lists: devices.finish(&reading, joined_in(&memberships)).await?,
+        device_one_time_keys_count: shared
+            .users
+            .device_one_time_keys_count(view, user, device)
+            .await?,
+        device_unused_fallback_key_types: shared
+            .users
+            .unused_fallback_types(view, user, device)
+            .await?,
+    })
+}
+
+/// The rooms in which the user is joined, in their order.
+fn joined_in(memberships: &[(OwnedRoomId, Member)]) -> impl Iterator<Item = &ruma::RoomId> + Clone {
+    memberships
+        .iter()
+        .filter(|(_, member)| member.membership == Membership::Join)
+        .map(|(id, _)| &**id)
+}

@@ -1,0 +1,66 @@
+//! Owns rooms that the user left or was banned from. Must never show anything of them after that moment, nor their state to
+//! one who was never in.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#get_matrixclientv3sync>
+
+use hearth_rooms::{Member, Membership};
+use ruma::RoomId;
+use serde_json::value::RawValue;
+
+use crate::{
+    Error, LeftRoom, ShownEvent, State, Summary, Timeline, Token,
+    device_lists::Shared as SharedRooms,
+    state, timeline,
+    window::{Reading, RoomWindow, membership_at},
+};
+
+/// A room that the user left since the last answer; in a first sync those of before, if the client wants them.
+pub(crate) async fn read(
+    reading: &Reading<'_>,
+    id: &RoomId,
+    member: &Member,
+    devices: &mut SharedRooms,
+    account_data: Vec<Box<RawValue>>,
+) -> Result<Option<LeftRoom>, Error> {
+    let is_new = match reading.since() {
+        Some(since) => member.position > since,
+        None => reading.request.filter.room.include_leave,
+    };
+    if !is_new {
+        return Ok(None);
+    }
+    let (rooms, view) = (reading.rooms(), reading.view);
+    let (Some(head), Some(leave)) = (
+        rooms.head(view, id).await?,
+        rooms.event(view, &member.event_id).await?,
+    ) else {
+        return Ok(None);
+    };
+    let end = (leave.position, leave.state_after);
+    let room = RoomWindow::open(reading, id, member, &head, end).await?;
+    let before = membership_at(reading, &head, leave.state_before, reading.user()).await?;
+    if room.since.is_none() && before != Membership::Join {
+        // An invite that came to nothing, or a ban of one who was outside: the event, and nothing else of the room.
+        let prev_batch = Token::at(leave.position);
+        return Ok(Some(LeftRoom {
+            timeline: Timeline {
+                events: vec![ShownEvent::new(leave, &reading.look)],
+                limited: false,
+                prev_batch,
+            },
+            state: State {
+                form: reading.request.state_form,
+                events: Vec::new(),
+            },
+            account_data: account_data.into(),
+        }));
+    }
+    devices.add_left(reading, &room).await?;
+    let cut = timeline::read(reading, &room).await?;
+    let state = state::read(reading, &room, &cut, &Summary::default()).await?;
+    Ok(Some(LeftRoom {
+        timeline: timeline::show(reading, &room, cut).await?,
+        state,
+        account_data: account_data.into(),
+    }))
+}

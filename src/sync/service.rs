@@ -1,0 +1,161 @@
+//! Owns [`Sync`]: what the edge calls, and the long poll. Must never wait with a view open, nor hold anything while it
+//! waits but a place in the notifier and a timer.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#get_matrixclientv3sync>
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use hearth_base::Clock;
+use hearth_rooms::Rooms;
+use hearth_store::{Position, Store};
+use hearth_users::{Session, Users};
+use ruma::api::client::filter::FilterDefinition;
+use tokio::time::Instant;
+
+use crate::{
+    Error, Notifier, Response, StateForm, Token, Woken, assembly, members::KnownMembers,
+    typing::ShownTyping,
+};
+
+/// The longest wait that a client may ask for.
+const MAX_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A waiter looks by itself at least this often, in case a hint was lost; up to twice this, so that not all look at once.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Waits end up to a sixteenth early, and this much at most, so that those that started together do not end together.
+const MAX_SPREAD: Duration = Duration::from_secs(2);
+
+/// A request for what is new.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// What the device has seen; nothing for a first sync.
+    pub since: Option<Token>,
+    /// How long to wait for news.
+    pub timeout: Duration,
+    /// Whether the state is told whole.
+    pub full_state: bool,
+    /// What the client wants to hear of; a stored filter is looked up by the caller.
+    pub filter: FilterDefinition,
+    /// As of when the state is told.
+    pub state_form: StateForm,
+}
+
+/// What is new for devices. Cheap to clone.
+#[derive(Clone)]
+pub struct Sync(Arc<Shared>);
+
+/// What the streams share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) rooms: Rooms,
+    pub(crate) users: Users,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) members: KnownMembers,
+    pub(crate) typing: ShownTyping,
+    notifier: Notifier,
+}
+
+impl Sync {
+    /// The sync of one node. Has to be called inside of a runtime, in which its notifier runs.
+    #[must_use]
+    pub fn new(store: Store, rooms: Rooms, users: Users, clock: Arc<dyn Clock>) -> Self {
+        let notifier = Notifier::start(store.clone(), rooms.clone(), clock.clone());
+        Self(Arc::new(Shared {
+            store,
+            rooms,
+            users,
+            clock,
+            members: KnownMembers::default(),
+            typing: ShownTyping::default(),
+            notifier,
+        }))
+    }
+
+    /// What wakes requests, for other ways to wait.
+    #[must_use]
+    pub fn notifier(&self) -> &Notifier {
+        &self.0.notifier
+    }
+
+    /// Ends all waits: each request answers with what it has. For shutdown.
+    pub fn close(&self) {
+        self.0.notifier.close();
+    }
+
+    /// What is new for the device of `session`: at once if there is something, it is the first sync or the whole state is
+    /// asked for, else as soon as there is something or the time is over.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn sync(&self, session: &Session, request: Request) -> Result<Response, Error> {
+        let shared = &self.0;
+        let mut waiter = shared.notifier.register(&session.user_id);
+        if let Some(since) = &request.since {
+            shared.acknowledge(session, since).await?;
+        }
+        let started = Instant::now();
+        let timeout = spread(session, request.timeout.min(MAX_TIMEOUT));
+        let waits = request.since.is_some() && !request.full_state;
+        // The last look found nothing, and this is what it would answer.
+        let mut nothing: Option<(Position, Response)> = None;
+        let mut woken = Woken::Hint;
+        loop {
+            let view = shared.store.view().await?;
+            let due = woken == Woken::Closing || started.elapsed() >= timeout;
+            nothing = match nothing {
+                // Neither the log nor anybody's typing can have moved.
+                Some((seen, answer))
+                    if woken == Woken::Timer
+                        && seen == view.position()
+                        && !shared.typing.is_watched(session) =>
+                {
+                    Some((seen, answer))
+                }
+                _ => {
+                    // In a box, so that a request that waits is small.
+                    let answer = Box::pin(assembly::read(shared, &view, session, &request)).await?;
+                    if !waits || !answer.is_empty() {
+                        return Ok(answer);
+                    }
+                    Some((view.position(), answer))
+                }
+            };
+            drop(view);
+            if due && let Some((_, answer)) = nothing {
+                return Ok(answer);
+            }
+            let left = timeout.saturating_sub(started.elapsed());
+            let look = LOOK_EVERY + spread_of(session, LOOK_EVERY);
+            woken = waiter.wait(left.min(look)).await;
+        }
+    }
+}
+
+impl Shared {
+    /// A device that goes on from a token has everything up to it.
+    async fn acknowledge(&self, session: &Session, since: &Token) -> Result<(), Error> {
+        let (user, device) = (&session.user_id, &session.device_id);
+        self.users
+            .acknowledge_to_device(user, device, since.to_device)
+            .await?;
+        Ok(())
+    }
+}
+
+/// A timeout that ends a little early.
+fn spread(session: &Session, timeout: Duration) -> Duration {
+    timeout - spread_of(session, (timeout / 16).min(MAX_SPREAD))
+}
+
+/// A part of `most`, which differs from device to device.
+fn spread_of(session: &Session, most: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (&session.user_id, &session.device_id).hash(&mut hasher);
+    let share = u32::try_from(hasher.finish() % 1024).unwrap_or_default();
+    most * share / 1024
+}
