@@ -98,6 +98,21 @@ impl Rooms {
             .await?)
     }
 
+    /// As [`Rooms::state_ids`], without the entries of one type: cheap for `m.room.member`, however many there are.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn state_ids_except(
+        &self,
+        view: &View,
+        head: &Head,
+        root: Root,
+        event_type: &str,
+    ) -> Result<Vec<(String, String, OwnedEventId)>, Error> {
+        let (tree, room) = (&self.0.tree, head.number);
+        Ok(tree.scan_except(view, room, root, event_type).await?)
+    }
+
     /// What is different in the state `new` from the state `old`, in time proportional to the answer.
     ///
     /// # Errors
