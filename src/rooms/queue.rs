@@ -66,8 +66,29 @@ impl Rooms {
     }
 }
 
+/// Gives the room up when its task ends, however it ends: whoever still waits then is told that the room is busy, and the
+/// next request starts a new task.
+struct Shift {
+    rooms: Rooms,
+    room_id: OwnedRoomId,
+    is_over: bool,
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.rooms.0.queues.0.lock().remove(&self.room_id);
+        }
+    }
+}
+
 /// Works for the room until nobody waits for it.
 async fn serve(rooms: Rooms, room_id: OwnedRoomId) {
+    let mut shift = Shift {
+        rooms: rooms.clone(),
+        room_id: room_id.clone(),
+        is_over: false,
+    };
     loop {
         let group: Vec<Waiting> = {
             let mut queues = rooms.0.queues.0.lock();
@@ -76,6 +97,8 @@ async fn serve(rooms: Rooms, room_id: OwnedRoomId) {
             };
             if queue.is_empty() {
                 queues.remove(&room_id);
+                // The next task may have begun before this one is dropped.
+                shift.is_over = true;
                 return;
             }
             let size = queue.len().min(MAX_GROUP);
