@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Hearth's tests: all of them, or the parts that are named.
-#   ./test.sh [format] [lint] [deny] [unit] [flows]
+#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows]
 set -uo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}"
@@ -15,6 +15,7 @@ part_deny() {
         return 1
     fi
 }
+part_tidy() { cargo test --locked --package hearth-testkit --test tidy; }
 part_unit() { cargo test --workspace --locked; }
 
 # Real clients hold a conversation over a server that is started for them and ended afterwards.

@@ -2,7 +2,7 @@
 //! [`crate::serve`] offer.
 
 use std::{
-    io::{IsTerminal as _, Read as _, Write as _},
+    io::{IsTerminal as _, Read as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -374,6 +374,7 @@ fn restore(config: &Config, folder: &Path) -> Result<String, Error> {
             key.display()
         )));
     }
+    identity::make_private_folder(&config.store.path)?;
     rocksdb::restore(&folder.join(control::SAVED_STORE), &config.store.path)?;
     identity::make_private_folder(key)?;
     std::fs::copy(&saved, key)

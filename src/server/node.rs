@@ -138,6 +138,11 @@ impl Node {
         &self.store
     }
 
+    /// Lets every request that waits for news answer at once.
+    pub(crate) fn end_waits(&self) {
+        self.sync.close();
+    }
+
     /// Randomness, for passwords that are made up.
     pub(crate) fn rng(&self) -> &dyn Rng {
         &*self.rng

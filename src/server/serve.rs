@@ -113,7 +113,7 @@ impl Running {
     /// # Errors
     /// If the certificate cannot be read; the earlier one stays in use.
     pub async fn reload(&self, config: &Config) -> Result<(), Error> {
-        self.router.send_replace(self.node.router(config));
+        drop(self.router.send_replace(self.node.router(config)));
         match self.tls.clone() {
             Some(tls) => blocking(move || tls.reload()).await,
             None => Ok(()),
@@ -126,6 +126,7 @@ impl Running {
     /// If the store cannot be closed cleanly.
     pub async fn stop(mut self) -> Result<(), Error> {
         self.stop.send_replace(true);
+        self.node.end_waits();
         let drained = timeout(self.patience, async {
             while self.tasks.join_next().await.is_some() {}
         });

@@ -1,1 +1,14 @@
-//! placeholder
+//! Whole servers in the process of a test: a store in a folder of its own, sockets on free loopback ports, and a client.
+//!
+//! Owns what tests over everything share. Must never be used by anything but tests, nor reach further than loopback.
+//!
+//! | for | read |
+//! |---|---|
+//! | a server for a test | [`Server`] |
+//! | how the code reads, as a test | `tidy.rs` |
+//! | the life of a server: start, stop, reload, commands | `life.rs` |
+//! | whole conversations of unmodified client libraries | `flows/` |
+
+mod server;
+
+pub use server::{Failure, Server};

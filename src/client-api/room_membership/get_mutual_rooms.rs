@@ -37,9 +37,12 @@ pub(super) async fn get_mutual_rooms(
         .collect();
     let common: Vec<OwnedRoomId> = own.intersection(&theirs).cloned().collect();
     let count = UInt::try_from(common.len()).unwrap_or(UInt::MAX);
-    let mut ahead = common
-        .into_iter()
-        .filter(|room| request.from.as_deref().is_none_or(|from| room.as_str() > from));
+    let mut ahead = common.into_iter().filter(|room| {
+        request
+            .from
+            .as_deref()
+            .is_none_or(|from| room.as_str() > from)
+    });
     let page: Vec<OwnedRoomId> = ahead.by_ref().take(PAGE).collect();
     let mut response = Response::new(count, page);
     if ahead.next().is_some() {

@@ -233,3 +233,58 @@ async fn receipts_typing_and_reports_are_taken() {
         .await
         .refused(404, "M_NOT_FOUND");
 }
+
+#[tokio::test]
+async fn a_sync_waits_for_news_and_no_longer_than_the_server_lives() {
+    let server = Server::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = alice.room(json!({ "invite": [bob.user] })).await;
+    let id = room.replace("%21", "!");
+    let first = bob.get("/sync").await.ok();
+    assert!(first["rooms"]["invite"][&id].is_object());
+    bob.post(&format!("/rooms/{room}/join"), json!({}))
+        .await
+        .ok();
+    let since = |answer: &Value| answer["next_batch"].as_str().unwrap().to_owned();
+    let path = format!("/sync?timeout=0&since={}", since(&first));
+    let joined = bob.get(&path).await.ok();
+    assert!(joined["rooms"]["join"][&id].is_object());
+
+    let path = format!("/sync?timeout=60000&since={}", since(&joined));
+    let (woken, _) = tokio::join!(bob.get(&path), alice.say(&room, "1", "hello"));
+    let woken = woken.ok();
+    let news = &woken["rooms"]["join"][&id]["timeline"]["events"];
+    assert_eq!(news[0]["content"]["body"], "hello");
+
+    let path = format!("/sync?timeout=60000&since={}", since(&woken));
+    let close = async { server.sync.close() };
+    let (ended, ()) = tokio::join!(bob.get(&path), close);
+    assert_eq!(ended.ok()["rooms"], Value::Null);
+}
+
+#[tokio::test]
+async fn pages_go_on_where_a_sync_began() {
+    let server = Server::start().await;
+    let alice = server.register("alice").await;
+    let room = alice.room(json!({})).await;
+    let id = room.replace("%21", "!");
+    for n in 0..15 {
+        alice.say(&room, &n.to_string(), &n.to_string()).await;
+    }
+    let filter = "%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A5%7D%7D%7D";
+    let answer = alice.get(&format!("/sync?filter={filter}")).await.ok();
+    let timeline = &answer["rooms"]["join"][&id]["timeline"];
+    assert_eq!(timeline["events"][0]["content"]["body"], "10");
+    assert_eq!(timeline["events"][0]["unsigned"]["transaction_id"], "10");
+    let from = timeline["prev_batch"].as_str().unwrap();
+    let page = alice
+        .get(&format!("/rooms/{room}/messages?dir=b&limit=3&from={from}"))
+        .await
+        .ok();
+    let events = page["chunk"].as_array().unwrap();
+    let texts: Vec<_> = events
+        .iter()
+        .map(|event| event["content"]["body"].clone())
+        .collect();
+    assert_eq!(texts, ["9", "8", "7"]);
+}

@@ -13,7 +13,7 @@ use hearth_users::{Limits, NewAccount, NewDevice, Users};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use ruma::server_name;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tower::ServiceExt;
 
 use crate::{App, Registration, Services, Settings, router};
@@ -21,6 +21,7 @@ use crate::{App, Registration, Services, Settings, router};
 /// The router, and the folder that its store lives in.
 pub(super) struct Server {
     router: Router,
+    pub(super) sync: Sync,
     users: Users,
     _folder: tempfile::TempDir,
 }
@@ -96,13 +97,14 @@ impl Server {
             store,
             rooms,
             users: users.clone(),
-            sync,
+            sync: sync.clone(),
             clock,
             rng,
             settings,
         });
         Self {
             router: router(app),
+            sync,
             users,
             _folder: folder,
         }
@@ -126,7 +128,11 @@ impl Server {
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let body = match bytes.is_empty() {
             true => Value::Null,
-            false => serde_json::from_slice(&bytes).unwrap(),
+            // Numbers that are kept for a client as it wrote them may be beyond what this test can read.
+            false => {
+                serde_json::from_slice::<&RawValue>(&bytes).unwrap();
+                serde_json::from_slice(&bytes).unwrap_or_default()
+            }
         };
         Answered { status, body }
     }

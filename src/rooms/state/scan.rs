@@ -51,8 +51,10 @@ impl StateTree {
         let has_own_digit = path.type_digits == 1;
         let is_inside =
             |depth: usize, digit: u8| !(has_own_digit && depth == 0 && path.digit(0) == digit);
-        self.walk(nodes.into(), room, root, is_inside, |found| found != event_type)
-            .await
+        self.walk(nodes.into(), room, root, is_inside, |found| {
+            found != event_type
+        })
+        .await
     }
 
     async fn walk(

@@ -1,0 +1,21 @@
+//! `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
+
+use hearth_users::Session;
+use ruma::api::client::config::set_room_account_data::v3::{Request, Response};
+
+use crate::{App, error::Error};
+
+pub(super) async fn set_room_account_data(
+    app: App,
+    session: Session,
+    request: Request,
+) -> Result<Response, Error> {
+    super::check_owner(&session, &request.user_id)?;
+    let kind = request.event_type.to_string();
+    super::check_kind(&kind)?;
+    let room = Some(&*request.room_id);
+    app.users
+        .set_account_data(&session.user_id, room, &kind, request.data.json())
+        .await?;
+    Ok(Response::new())
+}

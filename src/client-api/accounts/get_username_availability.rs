@@ -1,0 +1,16 @@
+//! `GET /_matrix/client/v3/register/available`
+
+use ruma::api::client::account::get_username_availability::v3::{Request, Response};
+
+use crate::{App, Registration, error::Error};
+
+pub(super) async fn get_username_availability(
+    app: App,
+    request: Request,
+) -> Result<Response, Error> {
+    if app.settings.registration == Registration::Closed {
+        return Err(Error::forbidden("registration is closed"));
+    }
+    app.users.check_name(&request.username).await?;
+    Ok(Response::new(true))
+}

@@ -1,0 +1,15 @@
+//! `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
+
+use hearth_users::Session;
+use ruma::api::client::push::get_pushrule::v3::{Request, Response};
+
+use crate::{App, error::Error};
+
+pub(super) async fn get_pushrule(
+    app: App,
+    session: Session,
+    request: Request,
+) -> Result<Response, Error> {
+    let rule = super::rule(&app, &session, request.kind, &request.rule_id).await?;
+    Ok(Response::new(rule.into()))
+}

@@ -1,0 +1,170 @@
+//! A server in this process. Must never leave a folder or a task behind once it is stopped.
+
+use std::{path::Path, sync::Arc};
+
+use hearth_base::{
+    SystemClock, SystemRng,
+    config::{Config, RegistrationMode, Secret},
+};
+use hearth_server::Running;
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Why a test's server does not do what it shall.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server refuses.
+    #[error(transparent)]
+    Server(#[from] hearth_server::Error),
+    /// The request went wrong.
+    #[error(transparent)]
+    Request(#[from] reqwest::Error),
+    /// No folder can be made.
+    #[error(transparent)]
+    Folder(#[from] std::io::Error),
+}
+
+/// A running server with registration open, no rate limit, and a folder that goes with it.
+pub struct Server {
+    running: Running,
+    config: Config,
+    client: Client,
+    folder: TempDir,
+}
+
+/// The secret of the registration endpoint for scripts.
+const SHARED_SECRET: &str = "a secret of tests";
+
+impl Server {
+    /// Starts one on a free loopback port.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn start() -> Result<Self, Failure> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts one whose configuration `change` has changed. Relative to [`Server::start`], that is.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self, Failure> {
+        let folder = TempDir::new()?;
+        let mut config = Config::default();
+        config.listen.addresses = vec![([127, 0, 0, 1], 0).into()];
+        config.server.signing_key_file = folder.path().join("signing.key");
+        config.server.control_socket = folder.path().join("control.sock");
+        config.store.path = folder.path().join("store");
+        config.registration.mode = RegistrationMode::Open;
+        config.registration.shared_secret = Some(Secret::new(SHARED_SECRET));
+        config.limits.rate_limit = false;
+        change(&mut config);
+        Self::over(folder, config).await
+    }
+
+    async fn over(folder: TempDir, config: Config) -> Result<Self, Failure> {
+        let running =
+            hearth_server::start(&config, Arc::new(SystemClock), Arc::new(SystemRng)).await?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a test's client reaches the test's server only"
+        )]
+        let client = Client::builder().no_proxy().build()?;
+        Ok(Self {
+            running,
+            config,
+            client,
+            folder,
+        })
+    }
+
+    /// Stops it, keeps its folder, and starts it again over it.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn restart(self) -> Result<Self, Failure> {
+        self.running.stop().await?;
+        Self::over(self.folder, self.config).await
+    }
+
+    /// Stops it and removes its folder.
+    ///
+    /// # Errors
+    /// If the store cannot be closed.
+    pub async fn stop(self) -> Result<(), Failure> {
+        Ok(self.running.stop().await?)
+    }
+
+    /// The server itself.
+    #[must_use]
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// How it was configured.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The folder of everything that it keeps.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The address of `path` there.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        let address = self.running.addresses().first();
+        address.map_or_else(String::new, |address| format!("http://{address}{path}"))
+    }
+
+    /// The client, for requests that [`Server::call`] cannot make.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends `body` as JSON, with an access token if there is one; gives the status and the answer, null if it is not JSON.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> Result<(u16, Value), Failure> {
+        let mut request = self.client.request(method.clone(), self.url(path));
+        if method != Method::GET {
+            request = request.json(body);
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await.unwrap_or(Value::Null)))
+    }
+
+    /// Registers `name`; gives the access token, empty if the server refuses.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub async fn register(&self, name: &str) -> Result<String, Failure> {
+        let body = json!({
+            "username": name,
+            "password": format!("{name}'s password"),
+            "auth": { "type": "m.login.dummy" },
+        });
+        let path = "/_matrix/client/v3/register";
+        let (_, answer) = self.call(Method::POST, path, None, &body).await?;
+        Ok(answer["access_token"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
+    }
+}
