@@ -19,7 +19,7 @@ pub struct Transaction {
     pub user: OwnedUserId,
     /// On which device.
     pub device: OwnedDeviceId,
-    /// The id that the client chose, unique together with the endpoint, which is its prefix where it matters.
+    /// The id that the client chose, unique among those of the device in one room.
     pub id: String,
 }
 

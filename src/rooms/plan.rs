@@ -181,13 +181,15 @@ impl Plan {
         &self,
         transaction: Option<&Transaction>,
     ) -> Result<Option<OwnedEventId>, Error> {
-        let Some(transaction) = transaction else {
+        let (Some(transaction), Some(room_id)) = (transaction, &self.room_id) else {
             return Ok(None);
         };
         if let Some(id) = self.transactions.get(transaction) {
             return Ok(Some(id.clone()));
         }
-        self.rooms.transaction(&self.view, transaction).await
+        self.rooms
+            .transaction(&self.view, room_id, transaction)
+            .await
     }
 
     /// Adds an event, if the rules allow it in the current state.
@@ -247,9 +249,11 @@ impl Plan {
 
     /// Remembers which event a transaction made.
     fn remember(&mut self, transaction: Transaction, event_id: OwnedEventId) {
+        let room_id = self.room_id().to_owned();
         let key = (
             transaction.user.as_str(),
             transaction.device.as_str(),
+            room_id.as_str(),
             transaction.id.as_str(),
         );
         self.batch.assert_absent(&TRANSACTIONS, key);

@@ -90,7 +90,7 @@ pub(crate) async fn claim(store: &Store, name: &ServerName) -> Result<(), Error>
         ))),
         None => {
             let mut batch = Batch::new();
-            batch.put(&NAME, (), &Json(name.to_string()));
+            batch.put(&NAME, (), Json(name.to_string()));
             store.commit(batch).await?;
             Ok(())
         }

@@ -92,7 +92,6 @@ impl Node {
     }
 
     /// The endpoints and what surrounds them, as `config` says now.
-    #[must_use]
     pub fn router(&self, config: &Config) -> Router {
         let app = App::new(Services {
             store: self.store.clone(),
@@ -122,7 +121,7 @@ impl Node {
         let secret = config.registration.shared_secret.as_ref();
         settings.registration_shared_secret = secret.map(|secret| secret.reveal().to_owned());
         settings.max_body_bytes = config.limits.request_body.0;
-        settings.rate_limit = Pace::new(&config.limits, self.clock.clone());
+        settings.rate_limit = Pace::of(&config.limits, self.clock.clone());
         settings
     }
 

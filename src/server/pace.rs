@@ -35,7 +35,7 @@ enum Caller {
 
 impl Pace {
     /// The rate limit that `limits` asks for, if any.
-    pub(crate) fn new(limits: &Limits, clock: Arc<dyn Clock>) -> Option<Arc<dyn RateLimit>> {
+    pub(crate) fn of(limits: &Limits, clock: Arc<dyn Clock>) -> Option<Arc<dyn RateLimit>> {
         if !limits.rate_limit {
             return None;
         }
@@ -95,7 +95,7 @@ mod tests {
             request_burst: 3,
             ..Limits::default()
         };
-        let pace = Pace::new(&limits, Arc::new(clock.clone())).unwrap();
+        let pace = Pace::of(&limits, Arc::new(clock.clone())).unwrap();
         let ask = || pace.admit(Some(user_id!("@a:x.org")), None);
         (0..3).for_each(|_| ask().unwrap());
         let refused = ask().unwrap_err();
@@ -108,6 +108,6 @@ mod tests {
             rate_limit: false,
             ..limits
         };
-        assert!(Pace::new(&off, Arc::new(clock)).is_none());
+        assert!(Pace::of(&off, Arc::new(clock)).is_none());
     }
 }

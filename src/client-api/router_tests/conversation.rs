@@ -26,6 +26,8 @@ async fn a_room_is_made_found_joined_and_talked_in() {
 
     let first = alice.say(&room, "1", "hello").await;
     assert_eq!(alice.say(&room, "1", "hello").await, first);
+    let elsewhere = alice.room(json!({})).await;
+    assert_ne!(alice.say(&elsewhere, "1", "hello").await, first);
     let seen = bob.get(&format!("/rooms/{room}/event/{first}")).await.ok();
     assert_eq!(seen["content"]["body"], "hello");
     assert_eq!(seen["unsigned"]["transaction_id"], Value::Null);

@@ -124,7 +124,7 @@ async fn a_repeated_transaction_is_one_event() {
     assert_eq!(
         house
             .rooms
-            .transaction(&view, &transaction("1"))
+            .transaction(&view, &room, &transaction("1"))
             .await
             .unwrap(),
         Some(a.clone())

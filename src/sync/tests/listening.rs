@@ -137,7 +137,8 @@ async fn a_wait_ends_with_news_or_with_the_server() {
     let ((since, answer), _) = tokio::join!(wait(since), house.say(&room, "bob", "1"));
     assert_eq!(texts(joined(&answer, &room)), ["1"]);
     let typing = async {
-        let typing = house.rooms.set_typing(&user("bob"), &room, Some(long));
+        let bob = user("bob");
+        let typing = house.rooms.set_typing(&bob, &room, Some(long));
         typing.await.unwrap();
     };
     let ((since, answer), ()) = tokio::join!(wait(since), typing);

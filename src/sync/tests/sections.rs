@@ -96,12 +96,7 @@ async fn account_data_of_rooms_comes_with_them() {
     let (since, _) = house.first(&alice).await;
     house
         .users
-        .set_tag(
-            &user("alice"),
-            &room,
-            "m.favourite",
-            &to_raw_value(&json!({})).unwrap(),
-        )
+        .set_tag(&user("alice"), &room, "m.favourite", &json!({}))
         .await
         .unwrap();
     let content = to_raw_value(&json!({ "a": 1 })).unwrap();

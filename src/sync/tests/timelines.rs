@@ -12,7 +12,7 @@ async fn a_first_answer_shows_everything_once() {
     let (_, answer) = house.first(&alice).await;
     let shown = joined(&answer, &room);
     let timeline = events(shown, "/timeline/events");
-    assert_eq!(timeline.len(), 9, "{shown:#}");
+    assert_eq!(timeline.len(), 8, "{shown:#}");
     assert_eq!(shown["timeline"]["limited"], json!(false));
     assert!(
         events(shown, "/state/events").is_empty(),
