@@ -29,6 +29,10 @@ impl AccountData {
 /// What was set since the last answer and passes the filters.
 pub(crate) async fn read(reading: &Reading<'_>) -> Result<AccountData, Error> {
     let mut read = AccountData::default();
+    if reading.since() == Some(reading.upto()) {
+        // Also at the very beginning of the log, where what was never set would come again and again.
+        return Ok(read);
+    }
     let filter = &reading.request.filter;
     for datum in since(reading, reading.after()).await? {
         match &datum.room {

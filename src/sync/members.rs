@@ -141,7 +141,11 @@ fn note<'a>(
         if sent.len() >= MEMBERS {
             sent.clear();
         }
-        sent.insert(hash(&user), (hash(&event), position));
+        let (event, known) = (hash(&event), sent.get(&hash(&user)).copied());
+        // What it has since an earlier answer it has, whether this one arrives or not.
+        if known.is_none_or(|(other, _)| other != event) {
+            sent.insert(hash(&user), (event, position));
+        }
     }
 }
 
