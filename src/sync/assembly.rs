@@ -8,9 +8,14 @@ use hearth_users::Session;
 use ruma::OwnedRoomId;
 
 use crate::{
-    Error, Request, Response, Rooms, Token, account_data, device_lists::Shared as SharedRooms,
-    filter, invites, joined, left, service::Shared, to_device, typing, window::Reading,
-    window::RoomWindow,
+    Error, Request, Response, Rooms, Token,
+    account_data::{self, AccountData},
+    device_lists::Shared as SharedRooms,
+    filter, invites, joined, left,
+    service::Shared,
+    to_device,
+    typing::{self, Typing},
+    window::{Reading, RoomWindow},
 };
 
 /// All that is new for the device, in `view`.
@@ -22,57 +27,30 @@ pub(crate) async fn read(
 ) -> Result<Response, Error> {
     let reading = Reading::open(shared, view, session, request).await?;
     let memberships = reading.rooms().rooms_of(view, &session.user_id).await?;
-
     let to_device = to_device::read(&reading).await?;
     let mut account_data = account_data::read(&reading).await?;
     let mut typing = typing::read(&reading, joined_in(&memberships)).await?;
     let mut devices = SharedRooms::new(&reading).await?;
-    let mut rooms = Rooms::default();
-    let heads = reading.rooms().heads(view, joined_in(&memberships)).await?;
-    let signalled = reading
-        .rooms()
-        .signalled(view, joined_in(&memberships))
-        .await?;
-    let mut joined_rooms = heads.into_iter().zip(signalled);
-    for (id, member) in &memberships {
-        let is_wanted = filter::passes_room(&request.filter.room, id);
-        match member.membership {
-            Membership::Join => {
-                let Some((Some(head), signalled)) = joined_rooms.next() else {
-                    continue;
-                };
-                let end = (reading.upto(), head.state);
-                let room = RoomWindow::open(&reading, id, member, &head, end)
-                    .await?
-                    .with_signals(&reading, signalled)
-                    .await?;
-                devices.add_joined(&reading, &room).await?;
-                let (own, typing) = (account_data.take(id), typing.take(id));
-                if is_wanted {
-                    let shown = joined::read(&reading, &room, own, typing).await?;
-                    rooms.join.extend(shown.map(|room| (id.clone(), room)));
-                }
-            }
-            Membership::Invite if is_wanted => {
-                let invite = invites::read_invite(&reading, id, member).await?;
-                rooms.invite.extend(invite.map(|room| (id.clone(), room)));
-            }
-            Membership::Knock if is_wanted => {
-                let knock = invites::read_knock(&reading, id, member).await?;
-                rooms.knock.extend(knock.map(|room| (id.clone(), room)));
-            }
-            Membership::Leave | Membership::Ban => {
-                let own = account_data.take(id);
-                let left = left::read(&reading, id, member, &mut devices, own).await?;
-                rooms
-                    .leave
-                    .extend(left.filter(|_| is_wanted).map(|room| (id.clone(), room)));
-            }
-            _ => {}
-        }
-    }
 
-    let (user, device) = (&session.user_id, &session.device_id);
+    let mut rooms = Rooms::default();
+    read_joined(
+        &reading,
+        &memberships,
+        (&mut account_data, &mut typing),
+        &mut devices,
+        &mut rooms,
+    )
+    .await?;
+    read_others(
+        &reading,
+        &memberships,
+        &mut account_data,
+        &mut devices,
+        &mut rooms,
+    )
+    .await?;
+
+    let (users, user, device) = (reading.users(), reading.user(), &session.device_id);
     Ok(Response {
         next_batch: Token {
             position: view.position(),
@@ -83,21 +61,87 @@ pub(crate) async fn read(
         account_data: account_data.global.into(),
         to_device: to_device.events.into(),
         device_lists: devices.finish(&reading, joined_in(&memberships)).await?,
-        device_one_time_keys_count: shared
-            .users
-            .device_one_time_keys_count(view, user, device)
-            .await?,
-        device_unused_fallback_key_types: shared
-            .users
-            .unused_fallback_types(view, user, device)
-            .await?,
+        device_one_time_keys_count: users.device_one_time_keys_count(view, user, device).await?,
+        device_unused_fallback_key_types: users.unused_fallback_types(view, user, device).await?,
     })
+}
+
+/// The rooms in which the user is joined. Also those that the filter leaves out are looked at, for the keys of their
+/// members.
+async fn read_joined(
+    reading: &Reading<'_>,
+    memberships: &[(OwnedRoomId, Member)],
+    (account_data, typing): (&mut AccountData, &mut Typing),
+    devices: &mut SharedRooms,
+    rooms: &mut Rooms,
+) -> Result<(), Error> {
+    let heads = reading
+        .rooms()
+        .heads(reading.view, joined_in(memberships))
+        .await?;
+    let signalled = reading
+        .rooms()
+        .signalled(reading.view, joined_in(memberships))
+        .await?;
+    let joined = memberships.iter().filter(|(_, member)| is_joined(member));
+    for ((id, member), (head, signalled)) in joined.zip(heads.iter().zip(signalled)) {
+        let Some(head) = head else {
+            continue;
+        };
+        let end = (reading.upto(), head.state);
+        let room = RoomWindow::open(reading, id, member, head, end)
+            .await?
+            .with_signals(reading, signalled)
+            .await?;
+        devices.add_joined(reading, &room).await?;
+        if filter::passes_room(&reading.request.filter.room, id) {
+            let (own, typing) = (account_data.take(id), typing.take(id));
+            let shown = joined::read(reading, &room, own, typing).await?;
+            rooms.join.extend(shown.map(|room| (id.clone(), room)));
+        }
+    }
+    Ok(())
+}
+
+/// The rooms to which the user is something else.
+async fn read_others(
+    reading: &Reading<'_>,
+    memberships: &[(OwnedRoomId, Member)],
+    account_data: &mut AccountData,
+    devices: &mut SharedRooms,
+    rooms: &mut Rooms,
+) -> Result<(), Error> {
+    for (id, member) in memberships {
+        let is_wanted = filter::passes_room(&reading.request.filter.room, id);
+        match member.membership {
+            Membership::Invite if is_wanted => {
+                let invite = invites::read_invite(reading, id, member).await?;
+                rooms.invite.extend(invite.map(|room| (id.clone(), room)));
+            }
+            Membership::Knock if is_wanted => {
+                let knock = invites::read_knock(reading, id, member).await?;
+                rooms.knock.extend(knock.map(|room| (id.clone(), room)));
+            }
+            Membership::Leave | Membership::Ban => {
+                let own = account_data.take(id);
+                let left = left::read(reading, id, member, devices, own).await?;
+                let left = left.filter(|_| is_wanted);
+                rooms.leave.extend(left.map(|room| (id.clone(), room)));
+            }
+            Membership::Join | Membership::Invite | Membership::Knock => {}
+        }
+    }
+    Ok(())
 }
 
 /// The rooms in which the user is joined, in their order.
 fn joined_in(memberships: &[(OwnedRoomId, Member)]) -> impl Iterator<Item = &ruma::RoomId> + Clone {
     memberships
         .iter()
-        .filter(|(_, member)| member.membership == Membership::Join)
+        .filter(|(_, member)| is_joined(member))
         .map(|(id, _)| &**id)
+}
+
+fn is_joined(member: &Member) -> bool {
+    member.membership == Membership::Join
 }

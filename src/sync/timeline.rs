@@ -76,13 +76,13 @@ pub(crate) async fn read(reading: &Reading<'_>, room: &RoomWindow<'_>) -> Result
         }
     }
     events.reverse();
+    let is_new = room.since.is_none();
     // Who comes into a room that others filled meanwhile has a gap before its first event, seen or not.
-    let came_in = room.since.is_none() && reading.since().is_some();
+    let came_in = is_new && reading.since().is_some();
     let after = match events.first() {
-        Some(first) if more || came_in => Position(first.position.0.saturating_sub(1)),
-        Some(_) => after,
-        None if more => room.upto,
-        None => after,
+        Some(first) if more || is_new => Position(first.position.0.saturating_sub(1)),
+        None if more || is_new => room.upto,
+        _ => after,
     };
     let start = match (events.first(), room.since) {
         (Some(first), None) => first.state_before,

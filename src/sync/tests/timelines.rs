@@ -199,3 +199,23 @@ async fn the_ignored_are_not_heard() {
     let shown = joined(&answer, &room);
     assert_eq!(events(shown, "/timeline/events").len(), 1);
 }
+
+#[tokio::test]
+async fn pages_go_on_where_a_filter_hid_the_timeline() {
+    let house = House::open();
+    let alice = house.account("alice").await;
+    let room = house.company(&["alice"]).await;
+    house.say(&room, "alice", "1").await;
+    let nothing = json!({ "room": { "timeline": { "types": [] } } });
+    let (_, answer) = house.look(&alice, with(nothing)).await;
+    let shown = joined(&answer, &room);
+    assert!(events(shown, "/timeline/events").is_empty());
+    let token: Token = shown["timeline"]["prev_batch"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(token.position, house.view().await.position());
+    let state = events(shown, "/state/events");
+    assert_eq!(state.len(), 6, "all of it");
+}
