@@ -90,6 +90,8 @@ pub(crate) async fn claim(store: &Store, name: &ServerName) -> Result<(), Error>
         ))),
         None => {
             let mut batch = Batch::new();
+            // The log begins here, so that position zero always means to have seen nothing.
+            batch.position();
             batch.put(&NAME, (), Json(name.to_string()));
             store.commit(batch).await?;
             Ok(())

@@ -2,12 +2,12 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 use crate::Error;
 
-/// The recorder of this process.
-static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+/// The recorder of this process, or why there is none.
+static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
 
 /// Upper ends of the classes of request durations, in seconds.
 const DURATIONS: [f64; 9] = [0.002, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -17,14 +17,28 @@ const UPKEEP: Duration = Duration::from_secs(10);
 
 /// Starts recording, once in a process, and keeps it trim while the runtime lives.
 pub(crate) fn start() -> Result<(), Error> {
-    if RECORDER.get().is_some() {
-        return Ok(());
+    let recorder = RECORDER.get_or_init(|| install().map_err(|e| e.to_string()));
+    if let Err(error) = recorder {
+        return Err(Error::refused(format!(
+            "metrics cannot be recorded: {error}"
+        )));
     }
+    tokio::spawn(async {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            if let Some(Ok(recorder)) = RECORDER.get() {
+                recorder.run_upkeep();
+            }
+        }
+    });
+    Ok(())
+}
+
+fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
-        .set_buckets(&DURATIONS)
-        .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|e| Error::refused(format!("metrics cannot be recorded: {e}")))?;
-    RECORDER.get_or_init(|| handle);
+        .set_buckets(&DURATIONS)?
+        .install_recorder()?;
     metrics::describe_counter!(
         "hearth_http_requests_total",
         "Requests answered, by endpoint and status"
@@ -38,22 +52,13 @@ pub(crate) fn start() -> Result<(), Error> {
         "hearth_panics_total",
         "Requests that ended in a defect of the server"
     );
-    tokio::spawn(async {
-        let mut ticks = tokio::time::interval(UPKEEP);
-        loop {
-            ticks.tick().await;
-            if let Some(recorder) = RECORDER.get() {
-                recorder.run_upkeep();
-            }
-        }
-    });
-    Ok(())
+    Ok(handle)
 }
 
 /// Everything recorded so far, as Prometheus reads it.
 pub(crate) fn render() -> String {
-    RECORDER
-        .get()
-        .map(PrometheusHandle::render)
-        .unwrap_or_default()
+    match RECORDER.get() {
+        Some(Ok(recorder)) => recorder.render(),
+        _ => String::new(),
+    }
 }
