@@ -250,7 +250,7 @@ fn every_file_begins_with_what_it_owns() {
 #[test]
 fn every_file_is_compiled() {
     let (all, modules) = (sources(), modules());
-    let roots = targets();
+    let roots = targets(&["lib", "bin", "test", "bench", "example"]);
     let dead = all
         .iter()
         .filter(|(path, _)| {
@@ -260,17 +260,17 @@ fn every_file_is_compiled() {
     none(dead.collect(), "a file that nobody compiles is dead");
 }
 
-/// The root files of the crates, their tests and benchmarks.
-fn targets() -> Vec<PathBuf> {
+/// The root files of the crates' targets of these kinds.
+fn targets(kinds: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for member in members() {
         let manifest = manifest(&member);
-        let lists = ["bin", "test", "bench", "example"]
-            .into_iter()
-            .filter_map(|kind| manifest.get(kind)?.as_array());
-        for target in manifest.get("lib").into_iter().chain(lists.flatten()) {
-            let path = target.get("path").and_then(|path| path.as_str());
-            found.push(member.join(path.unwrap_or("lib.rs")));
+        for target in kinds.iter().filter_map(|kind| manifest.get(*kind)) {
+            let several = target.as_array().cloned();
+            for target in several.unwrap_or_else(|| vec![target.clone()]) {
+                let path = target.get("path").and_then(|path| path.as_str());
+                found.push(member.join(path.unwrap_or("lib.rs")));
+            }
         }
     }
     found
@@ -278,7 +278,9 @@ fn targets() -> Vec<PathBuf> {
 
 /// Every file that a `mod` line names, and whether only tests compile it for that line.
 fn modules() -> Vec<(PathBuf, bool)> {
-    let (mut found, roots) = (Vec::new(), targets());
+    let roots = targets(&["lib", "bin", "test", "bench", "example"]);
+    let tests = targets(&["test", "bench"]);
+    let mut found: Vec<_> = tests.into_iter().map(|test| (test, true)).collect();
     for (path, text) in sources() {
         let folder = path.parent().unwrap();
         let inside = match roots.contains(&path) || path.ends_with("mod.rs") {
