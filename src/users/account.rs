@@ -149,6 +149,8 @@ impl Users {
             let mut batch = Batch::new();
             batch.assert_absent(&ACCOUNTS, user.as_str());
             batch.put(&ACCOUNTS, user.as_str(), Json(&account));
+            // The log moves, so that position zero lies before every account: it is how "from the beginning" is told.
+            batch.position();
             if let Some(token) = &new.registration_token {
                 self.plan_token_use(&view, &mut batch, token).await?;
             }

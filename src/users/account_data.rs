@@ -137,7 +137,7 @@ impl Users {
             let view = self.store.view().await?;
             let mut batch = Batch::new();
             plan(&view, &mut batch, user, room, kind, content.clone()).await?;
-            if self.try_commit(batch).await?.is_some() {
+            if batch.is_empty() || self.try_commit(batch).await?.is_some() {
                 return Ok(());
             }
         }
@@ -171,7 +171,7 @@ impl Users {
             }
             let mut batch = Batch::new();
             plan(&view, &mut batch, user, room, kind, written.into()).await?;
-            if self.try_commit(batch).await?.is_some() {
+            if batch.is_empty() || self.try_commit(batch).await?.is_some() {
                 return Ok(());
             }
         }

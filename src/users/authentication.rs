@@ -193,12 +193,17 @@ impl Users {
             return Ok(None);
         };
         refuse_expired(found.expires, now)?;
-        if found.replaces.is_some() {
-            self.settle_refresh(&token, &mut found).await?;
+        if found.replaces.is_some()
+            && let Err(error) = self.settle_refresh(&token, &mut found).await
+        {
+            tracing::warn!(%error, "a replaced pair of tokens lives on for now");
         }
         let account = view.get(&ACCOUNTS, found.user.as_str()).await?;
         let admin = account.is_some_and(|Json(account)| account.admin);
-        self.note_seen(&view, &token, &found, now).await?;
+        if let Err(error) = self.note_seen(&view, &token, &found, now).await {
+            // A store that cannot be written can still be read.
+            tracing::warn!(%error, "the last use of a device was not noted");
+        }
         let session = Session {
             user_id: found.user,
             device_id: found.device,

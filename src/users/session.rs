@@ -76,8 +76,8 @@ impl Users {
     /// Logs in with a password.
     ///
     /// # Errors
-    /// `Forbidden` for a wrong name or password, `UserDeactivated` for the right password of nobody any more (which cannot
-    /// be told, so: for any), `InvalidParam` for a bad device id, `Busy`.
+    /// `Forbidden` for a wrong name or password, `UserDeactivated` for a closed account whatever the password (its hash
+    /// is gone), `InvalidParam` for a bad device id, `Busy`.
     pub async fn login(
         &self,
         user: &UserId,
