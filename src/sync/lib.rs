@@ -5,7 +5,7 @@
 //!
 //! | for | read |
 //! |---|---|
-//! | how a request waits and is woken | `service.rs`, `notifier.rs` |
+//! | how a request waits and is woken | `service.rs`, `notifier.rs`, `echo.rs` |
 //! | how an answer is put together | `assembly.rs`, `joined.rs` |
 //! | a stream | the file of its name: `timeline.rs`, `state.rs`, `members.rs`, `invites.rs`, `left.rs`, `account_data.rs`, `to_device.rs`, `device_lists.rs`, `receipts.rs`, `typing.rs`, `counts.rs`, `summary.rs` |
 //! | what clients write and read | `token.rs`, `filter.rs`, `fields.rs`, `response.rs`, `show.rs` |
@@ -18,6 +18,7 @@ mod account_data;
 mod assembly;
 mod counts;
 mod device_lists;
+mod echo;
 mod error;
 mod fields;
 mod filter;

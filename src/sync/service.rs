@@ -17,7 +17,7 @@ use ruma::api::client::filter::FilterDefinition;
 use tokio::time::Instant;
 
 use crate::{
-    Error, Notifier, Response, StateForm, Token, Woken, assembly, members::KnownMembers,
+    Error, Notifier, Response, StateForm, Token, Woken, assembly, echo, members::KnownMembers,
     typing::ShownTyping,
 };
 
@@ -93,6 +93,15 @@ impl Sync {
     /// # Errors
     /// Those of the store.
     pub async fn sync(&self, session: &Session, request: Request) -> Result<Response, Error> {
+        let answer = self.look(session, request).await?;
+        let head_start = echo::head_start(&answer, session, self.0.clock.now());
+        if !head_start.is_zero() {
+            tokio::time::sleep(head_start).await;
+        }
+        Ok(answer)
+    }
+
+    async fn look(&self, session: &Session, request: Request) -> Result<Response, Error> {
         let shared = &self.0;
         let mut waiter = shared.notifier.register(&session.user_id);
         if let Some(since) = &request.since {
