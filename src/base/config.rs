@@ -215,7 +215,7 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             format: LogFormat::People,
-            filter: "info".to_owned(),
+            filter: "info,ruma_state_res=warn".to_owned(),
         }
     }
 }
