@@ -18,6 +18,32 @@ async fn hesitate(rng: &SeededRng) {
     }
 }
 
+/// The steps of a reader, and every place between them for a write that is committed and told of there.
+#[tokio::test]
+async fn a_write_between_any_two_steps_is_seen() {
+    let house = House::open();
+    let room = house.company(&["alice", "bob"]).await;
+    for place in 0..3 {
+        let seen = house.view().await.position();
+        let write = async |here| {
+            if here == place {
+                house.say(&room, "bob", "news").await;
+                settle(&house).await;
+            }
+        };
+        write(0).await;
+        let mut waiter = house.sync.notifier().register(&user("alice"));
+        write(1).await;
+        let mut saw = house.view().await.position() > seen;
+        write(2).await;
+        if !saw {
+            assert_eq!(waiter.wait(LONG).await, Woken::Hint, "place {place}");
+            saw = house.view().await.position() > seen;
+        }
+        assert!(saw, "place {place}");
+    }
+}
+
 /// A reader registers, looks, and waits when there was nothing; a writer commits at any moment. Whatever the moment, the
 /// reader sees what was written without its timer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
