@@ -2,8 +2,10 @@
 //! errcode.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod accounts;
 mod conversation;
 mod encryption;
 mod generated;
+mod preferences;
 mod refusals;
 mod server;

@@ -22,7 +22,7 @@ use crate::{App, Registration, Services, Settings, router};
 pub(super) struct Server {
     router: Router,
     pub(super) sync: Sync,
-    users: Users,
+    pub(super) users: Users,
     _folder: tempfile::TempDir,
 }
 
@@ -58,6 +58,11 @@ impl Answered {
 
 impl Server {
     pub(super) async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A server with other settings than an open one's.
+    pub(super) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = rocksdb::Options {
             relaxed: true,
@@ -88,11 +93,12 @@ impl Server {
             limits,
         );
         let sync = Sync::new(store.clone(), rooms.clone(), users.clone(), clock.clone());
-        let settings = Settings {
+        let mut settings = Settings {
             registration: Registration::Open,
             max_body_bytes: 256 * 1024,
             ..Settings::new(name)
         };
+        change(&mut settings);
         let app = App::new(Services {
             store,
             rooms,
