@@ -38,3 +38,29 @@ pub(crate) fn head_start(answer: &Response, session: &Session, now: Millis) -> D
         _ => Duration::ZERO,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use hearth_base::Clock as _;
+
+    use super::*;
+    use crate::{Request, tests::House};
+
+    #[tokio::test]
+    async fn only_the_device_that_just_sent_waits() {
+        let house = House::open();
+        let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+        let room = house.company(&["alice", "bob"]).await;
+        house.say(&room, "alice", "hello").await;
+        let answer = house.sync.sync(&alice, Request::default()).await.unwrap();
+        let now = house.clock.now();
+        assert_eq!(head_start(&answer, &alice, now), HEAD_START);
+        assert_eq!(
+            head_start(&answer, &alice, now.after(RECENT)),
+            Duration::ZERO
+        );
+        assert_eq!(head_start(&answer, &bob, now), Duration::ZERO);
+    }
+}

@@ -93,7 +93,7 @@ impl Sync {
     /// # Errors
     /// Those of the store.
     pub async fn sync(&self, session: &Session, request: Request) -> Result<Response, Error> {
-        let answer = self.look(session, request).await?;
+        let answer = self.look(session, &request).await?;
         let head_start = echo::head_start(&answer, session, self.0.clock.now());
         if !head_start.is_zero() {
             tokio::time::sleep(head_start).await;
@@ -101,11 +101,12 @@ impl Sync {
         Ok(answer)
     }
 
-    async fn look(&self, session: &Session, request: Request) -> Result<Response, Error> {
+    async fn look(&self, session: &Session, request: &Request) -> Result<Response, Error> {
         let shared = &self.0;
         let mut waiter = shared.notifier.register(&session.user_id);
         if let Some(since) = &request.since {
-            shared.acknowledge(session, since).await?;
+            // In a box, as what follows, so that a request that waits is small.
+            Box::pin(shared.acknowledge(session, since)).await?;
         }
         let started = Instant::now();
         let timeout = spread(session, request.timeout.min(MAX_TIMEOUT));
@@ -126,8 +127,7 @@ impl Sync {
                     Some((seen, answer))
                 }
                 _ => {
-                    // In a box, so that a request that waits is small.
-                    let answer = Box::pin(assembly::read(shared, &view, session, &request)).await?;
+                    let answer = Box::pin(assembly::read(shared, &view, session, request)).await?;
                     if !waits || !answer.is_empty() {
                         return Ok(answer);
                     }
