@@ -176,7 +176,7 @@ async fn a_request_that_waits_is_small() {
     let alice = session("alice");
     let waiting = house.sync.sync(&alice, Request::default());
     assert!(
-        size_of_val(&waiting) <= 4096,
+        size_of_val(&waiting) <= 3072,
         "{} bytes",
         size_of_val(&waiting)
     );
