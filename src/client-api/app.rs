@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use hearth_base::{Clock, Rng};
+use hearth_protocol::RoomVersion;
 use hearth_rooms::Rooms;
 use hearth_store::Store;
 use hearth_sync::Sync;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub registration: Registration,
     /// The secret of `/_synapse/admin/v1/register`; `None`: that endpoint refuses.
     pub registration_shared_secret: Option<String>,
+    /// The version of a room whose creator names none.
+    pub default_room_version: RoomVersion,
     /// The longest request body in bytes.
     pub max_body_bytes: usize,
     /// Slows callers down; `None`: nobody is.
@@ -41,7 +44,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Registration closed, bodies up to 8 MiB, no rate limit.
+    /// Registration closed, rooms of the newest version, bodies up to 8 MiB, no rate limit.
     #[must_use]
     pub fn new(server_name: OwnedServerName) -> Self {
         Self {
@@ -49,6 +52,7 @@ impl Settings {
             base_url: None,
             registration: Registration::Closed,
             registration_shared_secret: None,
+            default_room_version: RoomVersion::ALL[RoomVersion::ALL.len() - 1],
             max_body_bytes: 8 * 1024 * 1024,
             rate_limit: None,
         }

@@ -10,6 +10,7 @@ use hearth_base::{
     config::{Config, Durability, RegistrationMode},
 };
 use hearth_client_api::{App, Registration, Services, Settings};
+use hearth_protocol::RoomVersion;
 use hearth_rooms::Rooms;
 use hearth_store::{
     MemoryHints, Store,
@@ -120,6 +121,9 @@ impl Node {
         };
         let secret = config.registration.shared_secret.as_ref();
         settings.registration_shared_secret = secret.map(|secret| secret.reveal().to_owned());
+        // The configuration was checked: another version does not get here.
+        settings.default_room_version = RoomVersion::parse(config.rooms.default_version.as_str())
+            .unwrap_or(settings.default_room_version);
         settings.max_body_bytes = config.limits.request_body.0;
         settings.rate_limit = Pace::of(&config.limits, self.clock.clone());
         settings

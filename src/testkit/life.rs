@@ -128,6 +128,34 @@ async fn registration_closes_without_a_restart() {
 }
 
 #[tokio::test]
+async fn new_rooms_have_the_configured_version() {
+    let server =
+        Server::start_with(|config| config.rooms.default_version = "10".try_into().unwrap())
+            .await
+            .unwrap();
+    let token = server.register("alice").await.unwrap();
+    let path = "/_matrix/client/v3/capabilities";
+    let (_, able) = server
+        .call(Method::GET, path, Some(&token), &Value::Null)
+        .await
+        .unwrap();
+    assert_eq!(able["capabilities"]["m.room_versions"]["default"], "10");
+    let path = "/_matrix/client/v3/createRoom";
+    let (_, made) = server
+        .call(Method::POST, path, Some(&token), &json!({}))
+        .await
+        .unwrap();
+    let room = made["room_id"].as_str().unwrap().replace('!', "%21");
+    let path = format!("/_matrix/client/v3/rooms/{room}/state/m.room.create");
+    let (_, create) = server
+        .call(Method::GET, &path, Some(&token), &Value::Null)
+        .await
+        .unwrap();
+    assert_eq!(create["room_version"], "10", "{create}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_long_is_refused() {
     let server =
         Server::start_with(|config| config.limits.request_body = "64 KiB".parse().unwrap())

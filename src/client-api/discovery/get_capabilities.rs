@@ -13,15 +13,16 @@ use crate::{
     error::Error,
 };
 
-/// The version of a room whose creator names none.
-pub(crate) const DEFAULT_VERSION: &str = "12";
-
 /// Written out rather than left to Ruma's defaults, some of which mean "yes" when absent.
-pub(super) async fn get_capabilities(_: App, _: Session, _: Request) -> Result<impl Answer, Error> {
-    Ok(Json(capabilities()))
+pub(super) async fn get_capabilities(
+    app: App,
+    _: Session,
+    _: Request,
+) -> Result<impl Answer, Error> {
+    Ok(Json(capabilities(app.settings.default_room_version)))
 }
 
-fn capabilities() -> Value {
+fn capabilities(default: RoomVersion) -> Value {
     let available: BTreeMap<&str, &str> = RoomVersion::ALL
         .into_iter()
         .map(|version| (version.as_str(), version.stability()))
@@ -31,7 +32,7 @@ fn capabilities() -> Value {
         "m.change_password": { "enabled": true },
         "m.get_login_token": { "enabled": false },
         "m.profile_fields": { "enabled": true },
-        "m.room_versions": { "default": DEFAULT_VERSION, "available": available },
+        "m.room_versions": { "default": default.as_str(), "available": available },
         "m.set_avatar_url": { "enabled": true },
         "m.set_displayname": { "enabled": true },
     } })

@@ -39,9 +39,10 @@ pub(super) async fn create_room(
     if request.invite.len() > MOST || request.initial_state.len() > MOST {
         return Err(Error::too_large("too many invites or state events at once"));
     }
+    let asked = request.room_version.as_ref().map(version).transpose()?;
     let room = NewRoom {
         profile: faces::face(&app, &session.user_id).await?,
-        version: request.room_version.as_ref().map(version).transpose()?,
+        version: Some(asked.unwrap_or(app.settings.default_room_version)),
         preset: request.preset.as_ref().map(preset).transpose()?,
         is_public: request.visibility == Visibility::Public,
         name: request.name,
