@@ -1,29 +1,43 @@
-# Sourced by run.sh and .ci/run: the packages that a build needs, and how to get them. Defines functions only.
+# Sourced by run.sh and .ci/run: the packages that a build needs, those that the client flows need, and how to get them. Defines
+# functions only.
 
 BUILD_PACKAGES="clang libclang-dev lld make g++ pkg-config"
 
-missing_build_packages() {
-    local missing="" package
-    for package in $BUILD_PACKAGES; do
-        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+# The packages of this list that are not installed.
+missing_packages() {
+    local package
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || echo "$package"
     done
-    echo "$missing"
 }
 
-# Installs what is missing, or names the command where this user may not.
-install_build_packages() {
-    local missing
-    command -v dpkg-query >/dev/null || return 0
-    missing=$(missing_build_packages)
-    [ -z "$missing" ] && return 0
+# Installs packages, or names the command where this user may not.
+install_packages() {
+    [ $# -gt 0 ] || return 0
     if [ "$(id -u)" = 0 ]; then
-        echo "installing$missing"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
+        echo "installing $*"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
     else
         echo "Packages are missing. Install them, then start again:" >&2
-        echo "    sudo apt-get install -y$missing" >&2
+        echo "    sudo apt-get install -y $*" >&2
         return 1
     fi
+}
+
+# On another system than Debian and its relatives nothing is installed: the compiler says what it misses.
+install_build_packages() {
+    command -v dpkg-query >/dev/null || return 0
+    install_packages $(missing_packages $BUILD_PACKAGES)
+}
+
+# What the client flows need, unless it is there, from wherever.
+install_test_packages() {
+    command -v dpkg-query >/dev/null || return 0
+    local wanted=""
+    command -v curl >/dev/null || wanted="$wanted curl"
+    command -v npm >/dev/null || wanted="$wanted nodejs npm"
+    command -v python3 >/dev/null || wanted="$wanted python3 python3-venv"
+    install_packages $wanted
 }
 
 # Fails with the remedy where Rust is missing or older than the workspace asks for.

@@ -35,6 +35,10 @@ pub(super) fn read_secrets(config: &mut Config, origins: &Origins, problems: &mu
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "on the command line's own thread, a file that the operator names"
+)]
 fn read_secret(file: &Path) -> Result<Secret, String> {
     let text = fs::read_to_string(file).map_err(|e| format!("cannot be read: {e}"))?;
     let text = text.trim_end_matches(['\r', '\n']);

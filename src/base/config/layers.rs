@@ -118,6 +118,10 @@ fn unreadable(path: &Path, why: &str) -> Problem {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "on the command line's own thread, and its length is looked at first"
+)]
 fn read_file(path: &Path, origins: &mut Origins) -> Result<Table, Vec<Problem>> {
     let about = fs::metadata(path).map_err(|e| vec![unreadable(path, &e.to_string())])?;
     if about.len() > LONGEST_FILE {

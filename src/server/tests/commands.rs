@@ -1,5 +1,5 @@
 //! The program itself: its commands, while a server runs and while none does.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{
     fs::{self, File},
