@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     Error, Node,
     control::{self, Command},
-    identity,
+    identity, memory,
     serve::{self, Running},
 };
 
@@ -124,6 +124,7 @@ struct Password {
 /// Does what the command line says.
 #[must_use]
 pub fn run() -> ExitCode {
+    memory::tame_allocator();
     let line = Line::parse();
     match perform(&line) {
         Ok(()) => ExitCode::SUCCESS,
@@ -214,9 +215,9 @@ async fn reload(
     log: &log::Handle,
 ) -> Result<(), Error> {
     let config = load(line, try_it)?;
+    running.reload(&config).await?;
     log.reload(&config.log)
-        .map_err(|e| Error::refused(e.to_string()))?;
-    running.reload(&config).await
+        .map_err(|e| Error::refused(e.to_string()))
 }
 
 fn advice(config: &Config, running: &Running) -> String {

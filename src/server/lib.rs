@@ -13,6 +13,7 @@
 //! | `front.rs` | what surrounds every endpoint: CORS, compression, panics, metrics |
 //! | `pace.rs` | the rate limit |
 //! | `telemetry.rs` | metrics |
+//! | `memory.rs` | how the process gives memory back |
 //! | `control.rs` | the socket over which the command line talks to a running server |
 //! | `errors.rs` | why a command cannot be done |
 
@@ -22,6 +23,7 @@ mod errors;
 mod front;
 mod identity;
 mod listen;
+mod memory;
 mod node;
 mod pace;
 mod serve;

@@ -111,13 +111,13 @@ impl Running {
     /// Takes up what can change without a restart: registration, limits, the announced address, the certificate's files.
     ///
     /// # Errors
-    /// If the certificate cannot be read; the earlier one stays in use.
+    /// If the certificate cannot be read; then nothing changes.
     pub async fn reload(&self, config: &Config) -> Result<(), Error> {
-        drop(self.router.send_replace(self.node.router(config)));
-        match self.tls.clone() {
-            Some(tls) => blocking(move || tls.reload()).await,
-            None => Ok(()),
+        if let Some(tls) = self.tls.clone() {
+            blocking(move || tls.reload()).await?;
         }
+        drop(self.router.send_replace(self.node.router(config)));
+        Ok(())
     }
 
     /// Accepts nothing more, lets answers under way finish (those that wait for news end at once), and closes the store.

@@ -52,6 +52,10 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Error> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| wrong(certificate, e.to_string()))?;
+    if chain.is_empty() {
+        let why = "holds no certificate: it should begin with -----BEGIN CERTIFICATE-----";
+        return Err(wrong(certificate, why.to_owned()));
+    }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, e.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut settings = rustls::ServerConfig::builder_with_provider(provider)
@@ -64,4 +68,40 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Error> {
         .map_err(|e| wrong(certificate, e.to_string()))?;
     settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(settings)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Of nobody; made for this test.
+    const CERTIFICATE: &str = include_str!("tls/test_certificate.pem");
+    const KEY: &str = include_str!("tls/test_key.pem");
+
+    #[test]
+    fn a_certificate_is_read_again_and_a_bad_one_is_not_taken() {
+        let folder = TempDir::new().unwrap();
+        let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        let listen = Listen {
+            tls_certificate_file: Some(certificate.clone()),
+            tls_key_file: Some(key.clone()),
+            ..Listen::default()
+        };
+        let missing = Tls::load(&listen).err().unwrap().to_string();
+        assert!(missing.contains("c.pem"), "{missing}");
+        fs::write(&certificate, CERTIFICATE).unwrap();
+        fs::write(&key, KEY).unwrap();
+        let tls = Tls::load(&listen).unwrap().unwrap();
+        tls.reload().unwrap();
+        fs::write(&certificate, "nothing of the kind").unwrap();
+        let refused = tls.reload().unwrap_err().to_string();
+        assert!(refused.contains("holds no certificate"), "{refused}");
+        assert!(Tls::load(&Listen::default()).unwrap().is_none());
+    }
 }
