@@ -26,7 +26,6 @@ mod backup;
 mod devices;
 mod discovery;
 mod error;
-mod event_filter;
 mod extract;
 mod faces;
 mod filters;

@@ -60,3 +60,4 @@ pub use summary::RoomSummary;
 pub use timeline::{Context, MAX_PAGE, Page};
 pub use typing::TypingStamp;
 pub use unread::{Counts, Unread};
+pub use visibility::membership_of;

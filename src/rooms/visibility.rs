@@ -197,8 +197,11 @@ impl Rooms {
         })
     }
 
-    /// What the user was in a state.
-    pub(crate) async fn membership_at(
+    /// What the user was in the state `root`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn membership_at(
         &self,
         view: &View,
         head: &Head,
@@ -214,8 +217,9 @@ impl Rooms {
     }
 }
 
-/// The membership in the content of a member event.
-pub(crate) fn membership_of(content: &str) -> Membership {
+/// The membership in the content of a member event; `Leave` where it has none that is known.
+#[must_use]
+pub fn membership_of(content: &str) -> Membership {
     #[derive(Deserialize)]
     struct Content<'a> {
         #[serde(borrow)]

@@ -211,8 +211,7 @@ impl Batch {
 
     /// Adds everything of `other`, whose pending positions must not have been mixed with ours.
     ///
-    /// # Errors
-    /// Both must not hold pending positions: the slots of `other` are renumbered after ours.
+    /// The pending positions of `other` come after ours: those that its caller still holds no longer name them.
     pub fn merge(&mut self, other: Self) {
         let shift = self.slots;
         let moved = other.writes.into_iter().map(|mut write| {

@@ -11,7 +11,7 @@ use ruma::{OwnedUserId, RoomId, UserId};
 use crate::{
     DeviceLists, Error,
     state::MEMBER,
-    window::{Reading, RoomWindow, membership_at, membership_in},
+    window::{Reading, RoomWindow},
 };
 
 /// A room without encryption is told of up to this size: in larger ones nobody's keys are needed until it is switched on.
@@ -110,13 +110,16 @@ impl Shared {
             let (MEMBER, Ok(user)) = (event_type.as_str(), UserId::parse(user)) else {
                 continue;
             };
-            let before = membership_at(reading, room.head, old, &user).await?;
+            let before = reading
+                .rooms()
+                .membership_at(reading.view, room.head, old, &user)
+                .await?;
             let now = match id {
                 Some(id) => reading.rooms().event(reading.view, id).await?,
                 None => None,
             };
             let now = now.map_or(Membership::Leave, |event| {
-                membership_in(event.pdu.content().get())
+                hearth_rooms::membership_of(event.pdu.content().get())
             });
             match (before, now) {
                 (Membership::Join, Membership::Join) => {}

@@ -20,6 +20,12 @@ pub(crate) fn passes_section(filter: &RoomEventFilter, room: &RoomId) -> bool {
     listed(filter.rooms.as_deref(), &filter.not_rooms, room)
 }
 
+/// Whether an event passes, its room included: for pages of history, which have the same filters as `/sync`.
+#[must_use]
+pub fn passes_filter(filter: &RoomEventFilter, pdu: &Pdu) -> bool {
+    passes_section(filter, pdu.room_id()) && passes_event(filter, pdu)
+}
+
 /// Whether an event passes, its room aside.
 pub(crate) fn passes_event(filter: &RoomEventFilter, pdu: &Pdu) -> bool {
     passes_type(filter, pdu.event_type())

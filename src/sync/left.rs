@@ -11,7 +11,7 @@ use crate::{
     Error, LeftRoom, ShownEvent, State, Summary, Timeline, Token,
     device_lists::Shared as SharedRooms,
     state, timeline,
-    window::{Reading, RoomWindow, membership_at},
+    window::{Reading, RoomWindow},
 };
 
 /// A room that the user left since the last answer; in a first sync those of before, if the client wants them.
@@ -38,7 +38,10 @@ pub(crate) async fn read(
     };
     let end = (leave.position, leave.state_after);
     let room = RoomWindow::open(reading, id, member, &head, end).await?;
-    let before = membership_at(reading, &head, leave.state_before, reading.user()).await?;
+    let before = reading
+        .rooms()
+        .membership_at(reading.view, &head, leave.state_before, reading.user())
+        .await?;
     if room.since.is_none() && before != Membership::Join {
         // An invite that came to nothing, or a ban of one who was outside: the event, and nothing else of the room.
         let prev_batch = Token::at(leave.position);

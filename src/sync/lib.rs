@@ -42,6 +42,7 @@ mod typing;
 mod window;
 
 pub use error::Error;
+pub use filter::passes_filter;
 pub use notifier::{Notifier, Waiter, Woken};
 pub use response::{
     DeviceLists, Events, InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, Response, Rooms, State,

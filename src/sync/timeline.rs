@@ -10,7 +10,7 @@ use hearth_store::{Direction, Position};
 
 use crate::{
     Error, ShownEvent, Timeline, Token, filter,
-    window::{Reading, RoomWindow, membership_at},
+    window::{Reading, RoomWindow},
 };
 
 /// How many events a timeline has unless the client says.
@@ -136,5 +136,8 @@ async fn membership_then(
     if event.position >= room.member.position {
         return Ok(room.member.membership);
     }
-    membership_at(reading, room.head, event.state_after, reading.user()).await
+    Ok(reading
+        .rooms()
+        .membership_at(reading.view, room.head, event.state_after, reading.user())
+        .await?)
 }

@@ -166,37 +166,12 @@ async fn seen(
     };
     let root = newest.state_after;
     let was_joined = (member.position <= since && member.membership == Membership::Join)
-        || membership_at(reading, head, root, reading.user()).await? == Membership::Join;
+        || reading
+            .rooms()
+            .membership_at(reading.view, head, root, reading.user())
+            .await?
+            == Membership::Join;
     Ok(was_joined.then_some((since, root)))
-}
-
-/// What a user was in a state.
-pub(crate) async fn membership_at(
-    reading: &Reading<'_>,
-    head: &Head,
-    root: Root,
-    user: &UserId,
-) -> Result<Membership, Error> {
-    let event = reading
-        .rooms()
-        .state_event(reading.view, head, root, "m.room.member", user.as_str())
-        .await?;
-    Ok(event.map_or(Membership::Leave, |event| {
-        membership_in(event.pdu.content().get())
-    }))
-}
-
-/// The membership in the content of a member event.
-pub(crate) fn membership_in(content: &str) -> Membership {
-    #[derive(Deserialize)]
-    struct Content<'a> {
-        #[serde(borrow)]
-        membership: std::borrow::Cow<'a, str>,
-    }
-    serde_json::from_str::<Content<'_>>(content)
-        .ok()
-        .and_then(|content| Membership::parse(&content.membership))
-        .unwrap_or(Membership::Leave)
 }
 
 fn ignored_in(content: &str) -> HashSet<OwnedUserId> {

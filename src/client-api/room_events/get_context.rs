@@ -13,7 +13,7 @@ use ruma::{
 };
 
 use super::lazy_members::members_of;
-use crate::{App, error::Error, event_filter, show};
+use crate::{App, error::Error, show};
 
 /// Events around the one asked for at most.
 const AROUND: usize = 100;
@@ -34,7 +34,7 @@ pub(super) async fn get_context(
             room,
             &request.event_id,
             limit,
-            |event| event_filter::passes(filter, &event.pdu),
+            |event| hearth_sync::passes_filter(filter, &event.pdu),
         )
         .await?;
 

@@ -7,7 +7,7 @@ use ruma::api::{
 };
 
 use super::lazy_members::members_of;
-use crate::{App, error::Error, event_filter, show, tokens};
+use crate::{App, error::Error, show, tokens};
 
 /// Events on a page at most.
 const MOST: usize = 1000;
@@ -40,7 +40,7 @@ pub(super) async fn get_message_events(
             (from, to),
             tokens::direction(request.dir),
             tokens::limit(Some(asked), MOST, MOST),
-            |event| event_filter::passes(filter, &event.pdu),
+            |event| hearth_sync::passes_filter(filter, &event.pdu),
         )
         .await?;
 
