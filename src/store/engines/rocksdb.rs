@@ -81,6 +81,7 @@ pub struct Counts {
 pub struct RocksEngine {
     place: Arc<Place>,
     queue: mpsc::Sender<Request>,
+    committer: Option<thread::JoinHandle<()>>,
     readers: Arc<Readers>,
     /// Held while a backup runs: two at once would write the same files.
     backing_up: Arc<Mutex<()>>,
@@ -97,13 +98,28 @@ pub fn open(options: Options) -> Result<Arc<RocksEngine>, Error> {
     let place = Arc::new(Place::open(options)?);
     let (queue, requests) = mpsc::channel(QUEUE);
     let committer = Committer::new(place.clone(), requests);
-    start("store-commit", move || committer.run())?;
+    let committer = start("store-commit", move || committer.run())?;
     Ok(Arc::new(RocksEngine {
         place,
         queue,
+        committer: Some(committer),
         readers,
         backing_up: Arc::default(),
     }))
+}
+
+/// Waits for the committer, so that the files are closed when the engine is gone (or with its last view): whoever comes next can
+/// open them, and a program that ends does not take RocksDB's globals away from a thread that still uses them.
+impl Drop for RocksEngine {
+    fn drop(&mut self) {
+        // A committer that has ended has closed its queue. One whose queue is full is left to end by itself.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(Request::End) {
+            return;
+        }
+        if let Some(Err(_)) = self.committer.take().map(thread::JoinHandle::join) {
+            tracing::error!("the thread that writes the store had panicked");
+        }
+    }
 }
 
 impl RocksEngine {
@@ -189,10 +205,12 @@ fn closed() -> Error {
 }
 
 /// Starts a named thread.
-fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+fn start(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, Error> {
     let thread = thread::Builder::new().name(name.to_owned());
     thread
         .spawn(body)
-        .map(drop)
         .map_err(|e| Error::Unavailable(format!("no thread to be had: {e}")))
 }

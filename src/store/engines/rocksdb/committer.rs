@@ -37,6 +37,8 @@ pub(super) enum Request {
     Close {
         reply: oneshot::Sender<()>,
     },
+    /// The engine is dropped: what was queued before is written, nothing after.
+    End,
 }
 
 type Reply = oneshot::Sender<Result<Committed, CommitError>>;
@@ -83,6 +85,7 @@ impl Committer {
                     reply.send(()).ok();
                     return;
                 }
+                Request::End => return,
             }
         }
     }

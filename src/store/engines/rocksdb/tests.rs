@@ -238,3 +238,14 @@ async fn the_disk_is_read_by_the_readers_and_memory_in_place() {
     };
     drop(view);
 }
+
+#[tokio::test]
+async fn a_dropped_engine_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..20u64 {
+        // Only one can have the files open.
+        let engine = open(Options::at(folder.path())).unwrap();
+        let batch = suite::batch(|b| b.put(&suite::INDEX, ("n", n), "value"));
+        engine.commit(batch).await.unwrap();
+    }
+}
