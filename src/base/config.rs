@@ -81,6 +81,8 @@ impl Default for Server {
 pub struct Listen {
     /// Addresses and ports.
     pub addresses: Vec<SocketAddr>,
+    /// Addresses for HTTPS alone; with one of them, those of `addresses` speak HTTP.
+    pub https_addresses: Vec<SocketAddr>,
     /// PEM file of the certificate chain; set together with the key or not at all.
     pub tls_certificate_file: Option<PathBuf>,
     /// PEM file of the private key.
@@ -99,6 +101,7 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             addresses: vec![SocketAddr::from(([127, 0, 0, 1], 8008))],
+            https_addresses: Vec::new(),
             tls_certificate_file: None,
             tls_key_file: None,
             behind_proxy: false,

@@ -40,9 +40,13 @@ pub async fn start(
     telemetry::start()?;
     let listen = config.listen.clone();
     let tls = blocking(move || Tls::load(&listen)).await?;
+    let plain_encrypts = config.listen.https_addresses.is_empty();
     let mut listeners = Vec::new();
     for address in &config.listen.addresses {
-        listeners.push(listen::bind(*address).await?);
+        listeners.push((listen::bind(*address).await?, plain_encrypts));
+    }
+    for address in &config.listen.https_addresses {
+        listeners.push((listen::bind(*address).await?, true));
     }
     let metrics = match config.metrics.address {
         Some(address) => Some(listen::bind(address).await?),
@@ -64,15 +68,19 @@ pub async fn start(
     let socket = &config.server.control_socket;
     tasks.spawn(control::serve(socket, node.clone(), key_file, stopping.clone()).await?);
     let mut addresses = Vec::new();
-    for listener in listeners {
+    for (listener, may_encrypt) in listeners {
         let bound = listener
             .local_addr()
             .map_err(|e| Error::io("no address", e))?;
         addresses.push(bound);
+        let manners = Manners {
+            tls: manners.tls.clone().filter(|_| may_encrypt),
+            ..manners.clone()
+        };
         tasks.spawn(listen::serve(
             listener,
             current.clone(),
-            manners.clone(),
+            manners,
             stopping.clone(),
         ));
     }

@@ -106,12 +106,20 @@ pub(super) fn rules(config: &Config, origins: &Origins, problems: &mut Vec<Probl
 
 fn listen(config: &Config, wrong: &mut dyn FnMut(&str, &str, &str, &str)) {
     let listen = &config.listen;
-    if listen.addresses.is_empty() {
+    if listen.addresses.is_empty() && listen.https_addresses.is_empty() {
         wrong(
             "listen",
             "addresses",
             "the server would listen nowhere",
             "write at least one, such as \"127.0.0.1:8008\"",
+        );
+    }
+    if !listen.https_addresses.is_empty() && listen.tls_certificate_file.is_none() {
+        wrong(
+            "listen",
+            "https_addresses",
+            "HTTPS needs a certificate",
+            "set `tls_certificate_file` and `tls_key_file`",
         );
     }
     if listen.tls_certificate_file.is_some() != listen.tls_key_file.is_some() {
@@ -142,6 +150,7 @@ fn registration(config: &Config, wrong: &mut dyn FnMut(&str, &str, &str, &str)) 
             .listen
             .addresses
             .iter()
+            .chain(&config.listen.https_addresses)
             .find(|a| !a.ip().is_loopback());
         if let Some(address) = reachable {
             wrong(

@@ -174,6 +174,19 @@ fn secrets_come_from_files_and_are_never_shown() {
 }
 
 #[test]
+fn https_needs_a_certificate() {
+    let listen = "[listen]\nhttps_addresses = [\"127.0.0.1:8448\"]\n";
+    let wrong = problem(listen);
+    assert!(
+        wrong.contains("hearth.toml:2: HTTPS needs a certificate"),
+        "{wrong}"
+    );
+    let files = "tls_certificate_file = \"c.pem\"\ntls_key_file = \"k.pem\"\n";
+    let config = load(&format!("{listen}{files}"), &[], &[]).unwrap();
+    assert_eq!(config.listen.https_addresses.len(), 1);
+}
+
+#[test]
 fn sizes_read_as_they_are_written() {
     for text in ["64 MiB", "1 B", "500 KiB", "3 GiB"] {
         assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
