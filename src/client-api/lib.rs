@@ -31,6 +31,7 @@ mod faces;
 mod filters;
 mod keys;
 mod limits;
+mod presence;
 mod profile;
 mod push_rules;
 mod receipts;
@@ -84,6 +85,7 @@ fn endpoints() -> Routes {
         .merge(to_device::routes())
         .merge(administration::routes())
         .merge(discovery::routes())
+        .merge(presence::routes())
         .merge(receipts::routes())
         .merge(relationships::routes())
         .merge(reporting::routes())

@@ -7,5 +7,6 @@ mod conversation;
 mod encryption;
 mod generated;
 mod preferences;
+mod presence;
 mod refusals;
 mod server;

@@ -6,7 +6,7 @@
 
 use hearth_store::View;
 use hearth_sync::{StateForm, Token};
-use hearth_users::Session;
+use hearth_users::{Availability, Session};
 use http::Method;
 use ruma::{
     UserId,
@@ -20,6 +20,7 @@ use ruma::{
         error::DeserializationError,
         path_builder::VersionHistory,
     },
+    presence::PresenceState,
 };
 
 use crate::{
@@ -61,10 +62,20 @@ async fn sync_events(app: App, session: Session, asked: Asked) -> Result<impl An
         full_state: asked.request.full_state,
         filter,
         state_form: asked.state_form,
+        availability: presence(&asked.request.set_presence)?,
     };
     // In a box, so that a request that waits is small.
     let answer = Box::pin(app.sync.sync(&session, request)).await?;
     Ok(Json(answer))
+}
+
+/// What a user is who syncs so: `offline` means that they do not want to be seen.
+fn presence(set: &PresenceState) -> Result<Option<Availability>, Error> {
+    match Availability::parse(set.as_str()) {
+        Some(Availability::Offline) => Ok(None),
+        Some(other) => Ok(Some(other)),
+        None => Err(Error::invalid_param("there is no such presence")),
+    }
 }
 
 /// The filter that the user stored under `id`.

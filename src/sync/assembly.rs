@@ -11,7 +11,7 @@ use crate::{
     Error, Request, Response, Rooms, Token,
     account_data::{self, AccountData},
     device_lists::Shared as SharedRooms,
-    filter, invites, joined, left,
+    filter, invites, joined, left, presence,
     service::Shared,
     to_device,
     typing::{self, Typing},
@@ -50,17 +50,22 @@ pub(crate) async fn read(
     )
     .await?;
 
+    let device_lists = devices.finish(&reading, joined_in(&memberships)).await?;
+    // Whose keys the device is told to look at may be new to it.
+    let present = presence::read(&reading, joined_in(&memberships), &device_lists.changed).await?;
     let (users, user, device) = (reading.users(), reading.user(), &session.device_id);
     Ok(Response {
         next_batch: Token {
             position: view.position(),
             typed: typing.stamp,
             to_device: to_device.upto,
+            present: present.stamp,
         },
         rooms,
         account_data: account_data.global.into(),
+        presence: present.events.into(),
         to_device: to_device.events.into(),
-        device_lists: devices.finish(&reading, joined_in(&memberships)).await?,
+        device_lists,
         device_one_time_keys_count: users.device_one_time_keys_count(view, user, device).await?,
         device_unused_fallback_key_types: users.unused_fallback_types(view, user, device).await?,
     })

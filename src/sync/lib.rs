@@ -7,7 +7,7 @@
 //! |---|---|
 //! | how a request waits and is woken | `service.rs`, `notifier.rs`, `echo.rs` |
 //! | how an answer is put together | `assembly.rs`, `joined.rs` |
-//! | a stream | the file of its name: `timeline.rs`, `state.rs`, `members.rs`, `invites.rs`, `left.rs`, `account_data.rs`, `to_device.rs`, `device_lists.rs`, `receipts.rs`, `typing.rs`, `counts.rs`, `summary.rs` |
+//! | a stream | the file of its name: `timeline.rs`, `state.rs`, `members.rs`, `invites.rs`, `left.rs`, `account_data.rs`, `to_device.rs`, `device_lists.rs`, `receipts.rs`, `typing.rs`, `presence.rs`, `counts.rs`, `summary.rs` |
 //! | what clients write and read | `token.rs`, `filter.rs`, `fields.rs`, `response.rs`, `show.rs` |
 //!
 //! Nothing here writes, but for the removal of the messages that a device has acknowledged.
@@ -27,6 +27,7 @@ mod joined;
 mod left;
 mod members;
 mod notifier;
+mod presence;
 mod receipts;
 mod response;
 mod service;

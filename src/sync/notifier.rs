@@ -130,6 +130,18 @@ impl Notifier {
         }
     }
 
+    /// Says when all waits end.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.0.closing.subscribe()
+    }
+
+    /// Wakes who waits in any of these rooms, on this node.
+    pub(crate) async fn wake_rooms(&self, rooms: impl IntoIterator<Item = OwnedRoomId>) {
+        for room in rooms {
+            self.0.wake_room(&room).await;
+        }
+    }
+
     /// Ends all waits, now and from now on: each request answers with what it has.
     pub fn close(&self) {
         self.0.closing.send_replace(true);
@@ -198,15 +210,19 @@ impl Shared {
             if may_change_members {
                 self.members.remove(&room);
             }
-            if self.waiting.lock().is_empty() {
-                continue;
-            }
-            match self.members_of(&room).await {
-                Ok(members) => self.wake_among(&members),
-                Err(error) => {
-                    tracing::warn!(%error, %room, "the members of a room cannot be read: all look again");
-                    self.wake_all();
-                }
+            self.wake_room(&room).await;
+        }
+    }
+
+    async fn wake_room(&self, room: &OwnedRoomId) {
+        if self.waiting.lock().is_empty() {
+            return;
+        }
+        match self.members_of(room).await {
+            Ok(members) => self.wake_among(&members),
+            Err(error) => {
+                tracing::warn!(%error, %room, "the members of a room cannot be read: all look again");
+                self.wake_all();
             }
         }
     }

@@ -22,6 +22,9 @@ pub struct Response {
     /// Global account data.
     #[serde(skip_serializing_if = "Events::is_empty")]
     pub account_data: Events<Box<RawValue>>,
+    /// Who of those around is there.
+    #[serde(skip_serializing_if = "Events::is_empty")]
+    pub presence: Events<Box<RawValue>>,
     /// Messages to the device.
     #[serde(skip_serializing_if = "Events::is_empty")]
     pub to_device: Events<Box<RawValue>>,
@@ -40,6 +43,7 @@ impl Response {
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
             && self.account_data.is_empty()
+            && self.presence.is_empty()
             && self.to_device.is_empty()
             && self.device_lists.is_empty()
     }

@@ -12,13 +12,13 @@ use std::{
 use hearth_base::Clock;
 use hearth_rooms::Rooms;
 use hearth_store::{Position, Store};
-use hearth_users::{Session, Users};
+use hearth_users::{Availability, Session, Users};
 use ruma::api::client::filter::FilterDefinition;
 use tokio::time::Instant;
 
 use crate::{
     Error, Notifier, Response, StateForm, Token, Woken, assembly, echo, members::KnownMembers,
-    typing::ShownTyping,
+    presence, typing::ShownTyping,
 };
 
 /// The longest wait that a client may ask for.
@@ -43,6 +43,8 @@ pub struct Request {
     pub filter: FilterDefinition,
     /// As of when the state is told.
     pub state_form: StateForm,
+    /// What the user is meanwhile; nothing to leave that as it is.
+    pub availability: Option<Availability>,
 }
 
 /// What is new for devices. Cheap to clone.
@@ -65,7 +67,8 @@ impl Sync {
     #[must_use]
     pub fn new(store: Store, rooms: Rooms, users: Users, clock: Arc<dyn Clock>) -> Self {
         let notifier = Notifier::start(store.clone(), rooms.clone(), clock.clone());
-        Self(Arc::new(Shared {
+        let closing = notifier.closing();
+        let shared = Arc::new(Shared {
             store,
             rooms,
             users,
@@ -73,7 +76,9 @@ impl Sync {
             members: KnownMembers::default(),
             typing: ShownTyping::default(),
             notifier,
-        }))
+        });
+        tokio::spawn(presence::announce(Arc::downgrade(&shared), closing));
+        Self(shared)
     }
 
     /// What wakes requests, for other ways to wait.
@@ -101,11 +106,22 @@ impl Sync {
         Ok(answer)
     }
 
+    async fn note_presence(&self, session: &Session, request: &Request) -> Result<(), Error> {
+        let Some(availability) = request.availability else {
+            return Ok(());
+        };
+        let (user, device) = (&session.user_id, &session.device_id);
+        let stays = request.timeout.min(MAX_TIMEOUT);
+        let users = &self.0.users;
+        Ok(users.note_sync(user, device, availability, stays).await?)
+    }
+
     async fn look(&self, session: &Session, request: &Request) -> Result<Response, Error> {
         let shared = &self.0;
+        // In a box, as what follows, so that a request that waits is small.
+        Box::pin(self.note_presence(session, request)).await?;
         let mut waiter = shared.notifier.register(&session.user_id);
         if let Some(since) = &request.since {
-            // In a box, as what follows, so that a request that waits is small.
             Box::pin(shared.acknowledge(session, since)).await?;
         }
         let started = Instant::now();
@@ -146,6 +162,10 @@ impl Sync {
 }
 
 impl Shared {
+    pub(crate) fn notifier(&self) -> &Notifier {
+        &self.notifier
+    }
+
     /// A device that goes on from a token has everything up to it.
     async fn acknowledge(&self, session: &Session, since: &Token) -> Result<(), Error> {
         let (user, device) = (&session.user_id, &session.device_id);

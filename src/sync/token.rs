@@ -7,10 +7,11 @@ use std::{fmt, str::FromStr};
 
 use hearth_rooms::TypingStamp;
 use hearth_store::Position;
+use hearth_users::PresenceStamp;
 use serde::{Serialize, Serializer};
 
 /// What a client has seen: `h1_<position>_<typing stamp>`, and `_<position>` of its messages to the device where those
-/// lag behind, because there were more than one answer holds.
+/// lag behind, because there were more than one answer holds, or a stamp of presence follows: `_<presence stamp>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Token {
     /// Everything at or below it in the log.
@@ -19,6 +20,8 @@ pub struct Token {
     pub typed: TypingStamp,
     /// Every message to the device at or below it; never above `position`.
     pub to_device: Position,
+    /// Every announcement of presence at or below it.
+    pub present: PresenceStamp,
 }
 
 /// The text is not a token of this server.
@@ -34,6 +37,7 @@ impl Token {
             position,
             typed: TypingStamp::default(),
             to_device: position,
+            present: PresenceStamp::default(),
         }
     }
 }
@@ -41,8 +45,12 @@ impl Token {
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "h1_{}_{}", self.position, self.typed.0)?;
-        if self.to_device < self.position {
+        let has_present = self.present != PresenceStamp::default();
+        if self.to_device < self.position || has_present {
             write!(f, "_{}", self.to_device)?;
+        }
+        if has_present {
+            write!(f, "_{}", self.present.0)?;
         }
         Ok(())
     }
@@ -59,11 +67,16 @@ impl FromStr for Token {
             None => position,
             lagging => Position(number(lagging)?),
         };
+        let present = match parts.next() {
+            None => PresenceStamp::default(),
+            stamp => PresenceStamp(number(stamp)?),
+        };
         let fits = position <= Position::MAX && to_device <= position && parts.next().is_none();
         fits.then_some(Self {
             position,
             typed,
             to_device,
+            present,
         })
         .ok_or(NoToken)
     }
@@ -104,7 +117,6 @@ mod tests {
             "h1_+1_2",
             "h1_-1_2",
             "h1_1_2_3",
-            "h1_4_2_3_1",
             "h2_1_2",
             "s1_2",
             "h1_1_2 ",
@@ -112,6 +124,8 @@ mod tests {
             "h1_9223372036854775808_0",
             "t1_2",
             "h1_1_2_",
+            "h1_4_2_3_",
+            "h1_4_2_3_1_1",
         ] {
             assert_eq!(text.parse::<Token>(), Err(NoToken), "{text}");
         }
@@ -125,11 +139,17 @@ mod tests {
         }
 
         #[test]
-        fn a_token_survives_its_text(position in 0..u64::MAX / 2, typed: u64, lag in 0..9_u64) {
+        fn a_token_survives_its_text(
+            position in 0..u64::MAX / 2,
+            typed: u64,
+            lag in 0..9_u64,
+            present: u64,
+        ) {
             let token = Token {
                 position: Position(position),
                 typed: TypingStamp(typed),
                 to_device: Position(position.saturating_sub(lag)),
+                present: PresenceStamp(present),
             };
             prop_assert_eq!(token.to_string().parse::<Token>(), Ok(token));
         }

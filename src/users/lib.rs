@@ -13,6 +13,7 @@
 //! | `interactive.rs` | user-interactive authentication |
 //! | `device.rs` | the list of devices |
 //! | `profile.rs` | display name, avatar and other public fields |
+//! | `presence.rs` | who is online, beside the store |
 //! | `account_data.rs` | what clients keep for themselves; tags; the log for `/sync` |
 //! | `keys.rs`, `backup.rs`, `to_device.rs` | end-to-end encryption |
 //! | `push_rules.rs` | push rules, a part of account data that the server understands |
@@ -30,6 +31,7 @@ mod filter;
 mod interactive;
 mod keys;
 mod password;
+mod presence;
 mod profile;
 mod push_rules;
 mod pusher;
@@ -46,6 +48,7 @@ pub use device::Device;
 pub use errors::{Error, Refusal};
 pub use interactive::{Answer, Challenge, Outcome, Stage};
 pub use keys::{ClaimedKeys, SignatureFault, SignatureOutcome, WantedKeys};
+pub use presence::{Availability, Presence, PresenceStamp};
 pub use profile::Profile;
 pub use pusher::PusherRecord;
 pub use registration_token::RegistrationToken;

@@ -6,7 +6,7 @@ use hearth_base::{Clock, Rng};
 use hearth_store::{Batch, CommitError, Committed, Store};
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 
-use crate::{Error, Refusal, authentication::Sessions, password::Passwords};
+use crate::{Error, Refusal, authentication::Sessions, password::Passwords, presence::Presences};
 
 /// How often a change is planned again after a conflict.
 pub(crate) const ATTEMPTS: usize = 16;
@@ -32,6 +32,8 @@ pub struct Limits {
     pub filters: usize,
     /// Bytes of one filter, pusher or piece of account data.
     pub record_bytes: usize,
+    /// Whether it is kept who is online.
+    pub presence: bool,
 }
 
 impl Default for Limits {
@@ -47,6 +49,7 @@ impl Default for Limits {
             devices: 2_000,
             filters: 1_000,
             record_bytes: 4 * 1024 * 1024,
+            presence: true,
         }
     }
 }
@@ -64,6 +67,7 @@ pub struct Inner {
     pub(crate) limits: Limits,
     pub(crate) passwords: Passwords,
     pub(crate) sessions: Sessions,
+    pub(crate) presences: Option<Presences>,
 }
 
 impl Deref for Users {
@@ -85,9 +89,13 @@ impl Users {
         limits: Limits,
     ) -> Self {
         let sessions = Sessions::new(&limits, &**store.hints());
+        let presences = limits
+            .presence
+            .then(|| Presences::new(&**store.hints(), &*rng));
         Self(Arc::new(Inner {
             passwords: Passwords::new(&limits),
             sessions,
+            presences,
             store,
             clock,
             rng,

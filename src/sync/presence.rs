@@ -1,0 +1,222 @@
+//! Owns who of those around a user is there. Ephemeral: what was announced since the stamp in the token, and how those are
+//! who came into sight. Must never tell of anybody through a large room: there, everybody's coming and going would be
+//! everybody's news.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#presence>
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use hearth_rooms::Rooms;
+use hearth_store::View;
+use hearth_users::{Availability, Presence, PresenceStamp, Users};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::watch;
+
+use crate::{Error, filter, service::Shared, window::Reading};
+
+/// Presence is told in rooms of up to this many members.
+const MAX_MEMBERS: u64 = 500;
+/// How many users one answer tells of.
+const MAX_TOLD: usize = 500;
+/// In how many rooms is looked for those who are there, when all are to be told; the smallest first.
+const MAX_ROOMS: usize = 100;
+/// For up to this many users it is looked up in which rooms they are; for more, who is in the reader's rooms.
+const FEW: usize = 32;
+/// How often is looked for those whose time ran out.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What an answer tells of presence.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) events: Vec<Box<RawValue>>,
+    /// Everything announced at or below it was told.
+    pub(crate) stamp: PresenceStamp,
+}
+
+/// What was announced since the last answer, and how those are whom the device did not know yet (`came`).
+pub(crate) async fn read<'r>(
+    reading: &Reading<'_>,
+    joined: impl Iterator<Item = &'r RoomId> + Clone,
+    came: &BTreeSet<OwnedUserId>,
+) -> Result<Told, Error> {
+    let users = reading.users();
+    let mut told = Told {
+        events: Vec::new(),
+        stamp: users.presence_stamp(),
+    };
+    let since = reading.request.since.map(|since| since.present);
+    let is_quiet = since == Some(told.stamp) && came.is_empty();
+    if is_quiet || !filter::passes(&reading.request.filter.presence, "m.presence", None) {
+        return Ok(told);
+    }
+    let changed = match since {
+        Some(since) => users.presence_changes(since, MAX_TOLD),
+        None => Vec::new(),
+    };
+    if since.is_some() && changed.is_empty() && came.is_empty() {
+        return Ok(told);
+    }
+    let around = Around::of(reading.rooms(), reading.view, joined).await?;
+    let mut seen = HashSet::new();
+    match since {
+        None => {
+            let members = around.members(reading.rooms(), reading.view).await?;
+            let there = members.into_iter().filter(|user| is_there(users, user));
+            seen.extend(there.take(MAX_TOLD));
+        }
+        Some(_) if changed.len() > FEW => {
+            let members = around.members(reading.rooms(), reading.view).await?;
+            seen.extend(changed.into_iter().filter(|user| members.contains(user)));
+        }
+        Some(_) => {
+            for user in changed {
+                if around.holds(reading.rooms(), reading.view, &user).await? {
+                    seen.insert(user);
+                }
+            }
+        }
+    }
+    for user in came.iter().filter(|user| is_there(users, user)).take(FEW) {
+        if around.holds(reading.rooms(), reading.view, user).await? {
+            seen.insert(user.clone());
+        }
+    }
+    let wanted = seen.iter().filter(|user| is_wanted(reading, user));
+    let now = reading.look.now;
+    told.events = wanted
+        .map(|user| event(user, &users.presence(user), now))
+        .collect();
+    Ok(told)
+}
+
+fn is_there(users: &Users, user: &UserId) -> bool {
+    users.presence(user).availability > Availability::Offline
+}
+
+/// Nobody is told of themselves: their own devices know.
+fn is_wanted(reading: &Reading<'_>, user: &OwnedUserId) -> bool {
+    user != reading.user()
+        && !reading.ignored.contains(user)
+        && filter::passes(&reading.request.filter.presence, "m.presence", Some(user))
+}
+
+/// The rooms of a user in which presence is told, the smallest first.
+pub(crate) struct Around(Vec<OwnedRoomId>);
+
+impl Around {
+    /// Of these rooms those that are small enough.
+    pub(crate) async fn of<'r>(
+        rooms: &Rooms,
+        view: &View,
+        joined: impl Iterator<Item = &'r RoomId> + Clone,
+    ) -> Result<Self, Error> {
+        let heads = rooms.heads(view, joined.clone()).await?;
+        let sizes = heads.into_iter().map(|head| head.map(|head| head.joined));
+        let mut small: Vec<(u64, OwnedRoomId)> = joined
+            .zip(sizes)
+            .filter_map(|(room, size)| Some((size?, room.to_owned())))
+            .filter(|(size, _)| *size <= MAX_MEMBERS)
+            .collect();
+        small.sort_unstable();
+        Ok(Self(small.into_iter().map(|(_, room)| room).collect()))
+    }
+
+    /// The users of this server in the first of them.
+    async fn members(&self, rooms: &Rooms, view: &View) -> Result<HashSet<OwnedUserId>, Error> {
+        let mut members = HashSet::new();
+        for room in self.0.iter().take(MAX_ROOMS) {
+            members.extend(rooms.local_members(view, room).await?);
+        }
+        Ok(members)
+    }
+
+    /// Whether the user is in one of them.
+    async fn holds(&self, rooms: &Rooms, view: &View, user: &UserId) -> Result<bool, Error> {
+        let theirs: HashSet<_> = rooms.joined_rooms(view, user).await?.into_iter().collect();
+        Ok(self.0.iter().any(|room| theirs.contains(room)))
+    }
+}
+
+fn event(user: &UserId, presence: &Presence, now: hearth_base::Millis) -> Box<RawValue> {
+    #[derive(Serialize)]
+    struct Content<'a> {
+        presence: &'static str,
+        currently_active: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last_active_ago: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status_msg: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Event<'a> {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        sender: &'a UserId,
+        content: Content<'a>,
+    }
+    let ago = presence.last_active_ago(now);
+    let event = Event {
+        kind: "m.presence",
+        sender: user,
+        content: Content {
+            presence: presence.availability.as_str(),
+            currently_active: presence.is_active(now),
+            last_active_ago: ago.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+            status_msg: presence.message.as_deref(),
+        },
+    };
+    // Strings and numbers always serialise.
+    to_raw_value(&event).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// Announces changes of presence until `closing` says so or the last [`crate::Sync`] is gone.
+pub(crate) async fn announce(shared: Weak<Shared>, mut closing: watch::Receiver<bool>) {
+    let Some(bell) = shared.upgrade().and_then(|s| s.users.presence_bell()) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            () = bell.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+        let Some(pause) = shared.upgrade().map(|s| s.users.presence_pause()) else {
+            return;
+        };
+        // A longer pause is waited for tick by tick, so that nothing holds up the end.
+        tokio::time::sleep(pause.min(TICK)).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if shared.users.presence_pause().is_zero()
+            && let Err(error) = announce_once(&shared).await
+        {
+            tracing::warn!(%error, "changes of presence are not told");
+        }
+    }
+}
+
+/// Announces what changed, and wakes those around.
+pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
+    let changed = shared.users.announce_presence().await?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let view = shared.store.view().await?;
+    let mut rooms = BTreeSet::new();
+    for user in changed {
+        let joined = shared.rooms.joined_rooms(&view, &user).await?;
+        let ids = joined.iter().map(|room| &**room);
+        let around = Around::of(&shared.rooms, &view, ids).await?;
+        rooms.extend(around.0);
+    }
+    drop(view);
+    shared.notifier().wake_rooms(rooms).await;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use hearth_base::{Clock as _, ManualClock, Millis};
+use ruma::{device_id, user_id};
+
+use super::{Availability, PresenceStamp};
+use crate::{Error, Refusal, keys::tests::fixture};
+
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn who_syncs_is_there_until_they_stop() {
+    let clock = ManualClock::at(Millis(1_000_000));
+    let (_folder, users) = fixture(clock.clone());
+    let (alice, phone) = (user_id!("@alice:home"), device_id!("PHONE"));
+    assert_eq!(users.presence(alice).availability, Availability::Offline);
+    let online = Availability::Online;
+    users
+        .note_sync(alice, phone, online, HALF_A_MINUTE)
+        .await
+        .unwrap();
+    assert_eq!(users.announce_presence().await.unwrap(), [alice]);
+    let stamp = users.presence_stamp();
+    assert_eq!(users.presence_changes(PresenceStamp(0), 10), [alice]);
+
+    // Going on is no news.
+    clock.advance(HALF_A_MINUTE);
+    users
+        .note_sync(alice, phone, online, HALF_A_MINUTE)
+        .await
+        .unwrap();
+    assert!(users.announce_presence().await.unwrap().is_empty());
+    assert!(users.presence(alice).is_active(clock.now()));
+
+    clock.advance(HALF_A_MINUTE * 3);
+    assert_eq!(users.presence(alice).availability, Availability::Offline);
+    assert_eq!(users.announce_presence().await.unwrap(), [alice]);
+    assert_eq!(users.presence_changes(stamp, 10), [alice]);
+    let ago = users.presence(alice).last_active_ago(clock.now());
+    assert_eq!(ago, Some(HALF_A_MINUTE * 3));
+}
+
+#[tokio::test]
+async fn of_many_devices_the_most_available_counts() {
+    let clock = ManualClock::at(Millis(1_000_000));
+    let (_folder, users) = fixture(clock.clone());
+    let alice = user_id!("@alice:home");
+    let (phone, desk) = (device_id!("PHONE"), device_id!("DESK"));
+    let (online, away) = (Availability::Online, Availability::Unavailable);
+    users
+        .note_sync(alice, phone, away, HALF_A_MINUTE)
+        .await
+        .unwrap();
+    users
+        .note_sync(alice, desk, online, Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(users.presence(alice).availability, online);
+    clock.advance(HALF_A_MINUTE + Duration::from_secs(1));
+    assert_eq!(users.presence(alice).availability, away);
+}
+
+#[tokio::test]
+async fn what_is_set_by_hand_is_told_with_its_message() {
+    let clock = ManualClock::at(Millis(1_000_000));
+    let (_folder, users) = fixture(clock.clone());
+    let (alice, phone) = (user_id!("@alice:home"), device_id!("PHONE"));
+    let away = Availability::Unavailable;
+    let message = Some("at lunch".to_owned());
+    users
+        .set_presence(alice, phone, away, message.clone())
+        .await
+        .unwrap();
+    assert_eq!(users.presence(alice).message, message);
+    assert_eq!(users.announce_presence().await.unwrap(), [alice]);
+    users
+        .set_presence(alice, phone, away, message)
+        .await
+        .unwrap();
+    assert!(users.announce_presence().await.unwrap().is_empty());
+    let long = Some("x".repeat(2_000));
+    let refused = users.set_presence(alice, phone, away, long).await;
+    assert!(matches!(
+        refused,
+        Err(Error::Refused {
+            kind: Refusal::TooLarge,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn announcements_come_the_more_rarely_the_more_are_online() {
+    let clock = ManualClock::at(Millis(1_000_000));
+    let (_folder, users) = fixture(clock.clone());
+    let phone = device_id!("PHONE");
+    for number in 0..400 {
+        let user = users.local_user(&format!("user{number}")).unwrap();
+        users
+            .note_sync(&user, phone, Availability::Online, HALF_A_MINUTE)
+            .await
+            .unwrap();
+    }
+    assert_eq!(users.presence_pause(), Duration::ZERO);
+    assert_eq!(users.announce_presence().await.unwrap().len(), 400);
+    assert_eq!(users.presence_pause(), Duration::from_secs(2));
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(users.presence_pause(), Duration::ZERO);
+}
