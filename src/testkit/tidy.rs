@@ -56,7 +56,7 @@ const LAYERS: [&[&str]; 7] = [
     &["hearth-sync"],
     &["hearth-rooms", "hearth-users"],
     &["hearth-protocol", "hearth-store"],
-    &["hearth-base"],
+    &["hearth-base", "hearth-conformance"],
 ];
 
 fn root() -> PathBuf {

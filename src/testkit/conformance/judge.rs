@@ -1,0 +1,106 @@
+//! The verdict on one answer. Must never let an answer pass because it is an error: errors have a form too.
+//!
+//! Specification: <https://spec.matrix.org/latest/client-server-api/#standard-error-response>
+
+use serde_json::Value;
+
+use crate::{Operation, Specification, operation::Content};
+
+/// A request and its answer, as they went over the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// In capitals.
+    pub method: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// The request's body.
+    pub sent: &'a [u8],
+    /// Of the answer.
+    pub status: u16,
+    /// Of the answer, if it says so.
+    pub content_type: Option<&'a str>,
+    /// The answer's body.
+    pub body: &'a [u8],
+}
+
+/// What an answer is worth.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The operation, as a place in [`Specification::operations`].
+    pub operation: usize,
+    /// What is wrong, a sentence for each fault.
+    pub faults: Vec<String>,
+}
+
+impl Specification {
+    /// Judges an answer; `None` if the request means no operation of the specification.
+    #[must_use]
+    pub fn judge(&self, exchange: &Exchange<'_>) -> Option<Judgement> {
+        let (path, query) = exchange
+            .target
+            .split_once('?')
+            .unwrap_or((exchange.target, ""));
+        let at = self.meant(exchange.method, path, query, exchange.sent)?;
+        let operation = &self.operations()[at];
+        let told = |(place, reason): (String, String)| {
+            let (method, status) = (exchange.method, exchange.status);
+            let name = operation.name();
+            let place = if place.is_empty() {
+                "the answer"
+            } else {
+                &place
+            };
+            format!("{name} ({method} {path}) {status}: at {place}: {reason}")
+        };
+        let faults = faults(operation, exchange).into_iter().map(told).collect();
+        Some(Judgement {
+            operation: at,
+            faults,
+        })
+    }
+}
+
+fn faults(operation: &Operation, exchange: &Exchange<'_>) -> Vec<(String, String)> {
+    let whole = |reason: &str| vec![(String::new(), reason.to_owned())];
+    let content = operation.content(exchange.status);
+    let form = match content {
+        Some(Content::Json(form)) => Some(form),
+        Some(Content::Other) if exchange.status < 400 => return Vec::new(),
+        None if exchange.status < 400 => return whole("the specification has no such status"),
+        _ => None,
+    };
+    if !exchange
+        .content_type
+        .is_some_and(|kind| kind.starts_with("application/json"))
+    {
+        return whole("it is not declared as application/json");
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(exchange.body) else {
+        return whole("it is not JSON");
+    };
+    let faults = form.map(|form| form.faults(&body)).unwrap_or_default();
+    if exchange.status < 400 {
+        return faults;
+    }
+    let standard = error_faults(&body);
+    match exchange.status {
+        // Either the stages of user-interactive authentication, or an error like any other.
+        401 if form.is_some() && (faults.is_empty() || standard.is_empty()) => Vec::new(),
+        _ => [faults, standard].concat(),
+    }
+}
+
+/// What keeps `body` from being a standard error.
+fn error_faults(body: &Value) -> Vec<(String, String)> {
+    let mut faults = Vec::new();
+    let code = body["errcode"].as_str().unwrap_or_default();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if code.is_empty() || !code.bytes().all(allowed) {
+        faults.push(("/errcode".to_owned(), format!("{code:?} is no errcode")));
+    }
+    if !body["error"].is_string() {
+        let reason = "an error has a sentence for people".to_owned();
+        faults.push(("/error".to_owned(), reason));
+    }
+    faults
+}
