@@ -1,6 +1,6 @@
 //! Owns what every endpoint may use. Must never hold per-request values.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use hearth_base::{Clock, Rng};
 use hearth_protocol::RoomVersion;
@@ -39,12 +39,14 @@ pub struct Settings {
     pub default_room_version: RoomVersion,
     /// The longest request body in bytes.
     pub max_body_bytes: usize,
+    /// How long a caller may take to send a whole request body.
+    pub body_timeout: Duration,
     /// Slows callers down; `None`: nobody is.
     pub rate_limit: Option<Arc<dyn RateLimit>>,
 }
 
 impl Settings {
-    /// Registration closed, rooms of the newest version, bodies up to 8 MiB, no rate limit.
+    /// Registration closed, rooms of the newest version, bodies up to 8 MiB within a minute, no rate limit.
     #[must_use]
     pub fn new(server_name: OwnedServerName) -> Self {
         Self {
@@ -54,6 +56,7 @@ impl Settings {
             registration_shared_secret: None,
             default_room_version: RoomVersion::ALL[RoomVersion::ALL.len() - 1],
             max_body_bytes: 8 * 1024 * 1024,
+            body_timeout: Duration::from_secs(60),
             rate_limit: None,
         }
     }

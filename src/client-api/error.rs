@@ -87,6 +87,11 @@ impl Error {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::TooLarge, message)
     }
 
+    /// 408 `M_UNKNOWN`.
+    pub(crate) fn too_slow(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unknown, message)
+    }
+
     /// 401 `M_MISSING_TOKEN`.
     pub(crate) fn missing_token(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, ErrorKind::MissingToken, message)

@@ -1,5 +1,5 @@
 //! Owns the step from an HTTP request to a request of Ruma's and the session that sent it. Must never let a body through
-//! that is too long, not JSON or nested too deeply: what comes after may recurse.
+//! that is too long, too slow, not JSON or nested too deeply: what comes after may recurse.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#standard-error-response>
 
@@ -19,6 +19,7 @@ use ruma::api::{
     error::{DeserializationError, ErrorKind, FromHttpRequestError},
 };
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use crate::{App, error::Error};
 
@@ -34,7 +35,12 @@ pub(crate) async fn read<T: IncomingRequest>(
     let arguments = RawPathParams::from_request_parts(&mut parts, app)
         .await
         .map_err(|_| Error::invalid_param("the path is not valid UTF-8"))?;
-    let body = collect(body, app.settings.max_body_bytes).await?;
+    let body = timeout(
+        app.settings.body_timeout,
+        collect(body, app.settings.max_body_bytes),
+    )
+    .await
+    .map_err(|_| Error::too_slow("the request body took too long to arrive"))??;
     let body = match T::METHOD {
         // Clients leave out the body where all of it is optional.
         Method::POST if body.is_empty() => Bytes::from_static(b"{}"),
@@ -144,7 +150,8 @@ fn nesting(json: &[u8]) -> usize {
     deepest
 }
 
-fn refuse(error: FromHttpRequestError) -> Error {
+/// What is said to a request that is not of the form that its endpoint wants.
+pub(crate) fn refuse(error: FromHttpRequestError) -> Error {
     let FromHttpRequestError::Deserialization(error) = error else {
         return Error::unrecognized(StatusCode::METHOD_NOT_ALLOWED);
     };

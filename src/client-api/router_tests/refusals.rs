@@ -1,5 +1,9 @@
 //! What is refused before a handler is asked, and by handlers for what is plainly wrong.
 
+use std::time::Duration;
+
+use axum::body::Body;
+use futures_util::stream;
 use http::Method;
 use serde_json::json;
 
@@ -159,4 +163,13 @@ async fn contents_that_canonical_json_cannot_express() {
         .put(&format!("/rooms/{room}/send/m.x/2"), long)
         .await
         .refused(413, "M_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let server = Server::with(|settings| settings.body_timeout = Duration::from_millis(10)).await;
+    let endless = Body::from_stream(stream::pending::<Result<&'static str, std::io::Error>>());
+    let path = "/_matrix/client/v3/login";
+    let answer = server.raw(Method::POST, path, None, endless).await;
+    answer.refused(408, "M_UNKNOWN");
 }

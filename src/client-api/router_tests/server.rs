@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
-use bytes::Bytes;
 use hearth_base::{Clock, Rng, SystemClock, SystemRng};
 use hearth_protocol::SigningKey;
 use hearth_rooms::Rooms;
@@ -122,13 +121,13 @@ impl Server {
         method: Method,
         path: &str,
         token: Option<&str>,
-        body: impl Into<Bytes>,
+        body: impl Into<Body>,
     ) -> Answered {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Body::from(body.into())).unwrap();
+        let request = request.body(body.into()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
