@@ -48,6 +48,8 @@ pub struct Config {
     pub log: Log,
     /// Defaults of rooms.
     pub rooms: Rooms,
+    /// Who is online.
+    pub presence: Presence,
 }
 
 /// Section `[server]`.
@@ -246,6 +248,20 @@ impl Default for Rooms {
         Self {
             default_version: RoomVersionId::V12,
         }
+    }
+}
+
+/// Section `[presence]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Presence {
+    /// Whether users see of each other who is online.
+    pub enabled: bool,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

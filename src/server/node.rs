@@ -79,7 +79,10 @@ impl Node {
             clock.clone(),
             rng.clone(),
             name,
-            hearth_users::Limits::default(),
+            hearth_users::Limits {
+                presence: config.presence.enabled,
+                ..hearth_users::Limits::default()
+            },
         );
         let sync = Sync::new(store.clone(), rooms.clone(), users.clone(), clock.clone());
         Ok(Self {
