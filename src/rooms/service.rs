@@ -16,8 +16,8 @@ use crate::{
 /// How many events are kept in memory.
 const CACHED_EVENTS: usize = 8192;
 
-/// How many nodes of state trees are kept in memory.
-const CACHED_NODES: usize = 32_768;
+/// How many bytes of nodes of state trees are kept in memory.
+const CACHED_NODES: usize = 16 << 20;
 
 /// The rooms of this server. Cheap to clone.
 #[derive(Clone)]

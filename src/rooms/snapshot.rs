@@ -9,7 +9,10 @@ use hearth_store::View;
 use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use serde_json::value::RawValue;
 
-use crate::{Error, Head, Rooms, StoredEvent, state::Root};
+use crate::{
+    Error, Head, Rooms, StoredEvent,
+    state::{Root, Which},
+};
 
 /// An entry of a state: type, state key and, unless it is not there, the event.
 pub type StateChange = (String, String, Option<OwnedEventId>);
@@ -91,11 +94,8 @@ impl Rooms {
         root: Root,
         event_type: Option<&str>,
     ) -> Result<Vec<(String, String, OwnedEventId)>, Error> {
-        Ok(self
-            .0
-            .tree
-            .scan(view, head.number, root, event_type)
-            .await?)
+        let which = event_type.map_or(Which::All, Which::Of);
+        Ok(self.0.tree.scan(view, head.number, root, which).await?)
     }
 
     /// As [`Rooms::state_ids`], without the entries of one type: cheap for `m.room.member`, however many there are.
@@ -110,7 +110,8 @@ impl Rooms {
         event_type: &str,
     ) -> Result<Vec<(String, String, OwnedEventId)>, Error> {
         let (tree, room) = (&self.0.tree, head.number);
-        Ok(tree.scan_except(view, room, root, event_type).await?)
+        let which = Which::Except(event_type);
+        Ok(tree.scan(view, room, root, which).await?)
     }
 
     /// What is different in the state `new` from the state `old`, in time proportional to the answer.

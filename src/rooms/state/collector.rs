@@ -7,7 +7,7 @@ use hearth_store::{Batch, CommitError, Direction, Error as StoreError, Store};
 
 use super::{
     NODES, NodeBytes, Nodes, Root, StateTree,
-    node::{Child, Hash, after},
+    node::{Hash, after},
 };
 
 /// How many nodes are looked at, or removed, at a time.
@@ -86,10 +86,8 @@ impl StateTree {
             let mut next = open.split_off(open.len().saturating_sub(STEP));
             next.retain(|hash| reachable.insert(*hash));
             for node in self.load_many(nodes, room, &next).await? {
-                open.extend(node.children().filter_map(|(_, child)| match child {
-                    Child::Node(hash) => Some(*hash),
-                    Child::Entry(_) => None,
-                }));
+                let children = node.as_fork().into_iter().flat_map(|fork| fork.children());
+                open.extend(children.map(|(_, hash)| hash));
             }
         }
         Ok(reachable)

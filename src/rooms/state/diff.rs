@@ -7,8 +7,13 @@ use ruma::OwnedEventId;
 
 use super::{
     Nodes, Root, StateTree,
-    node::{Child, Entry, Hash, Node},
+    entry::Entry,
+    node::{Bucket, Fork, Hash, Node, OTHERS_BLOCK, WHOLE},
+    path::Path,
 };
+
+/// How many pairs of places are compared together.
+const TOGETHER: usize = 32;
 
 /// An entry that differs between two snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,30 +28,62 @@ pub struct Change {
     pub new: Option<OwnedEventId>,
 }
 
-/// What hangs at the same place of one of the two trees.
-#[derive(Clone)]
+/// What is at the same place of one of the two trees.
+#[derive(Clone, Debug)]
 enum Side {
     Nothing,
-    Entry(Entry),
-    Hash(Hash),
-    /// A node of which some skipped digits are already behind us.
-    Node(Arc<Node>, usize),
+    Stored(Hash),
+    /// Entries of a larger bucket, or blocks of a larger node.
+    Part(Arc<Node>),
 }
 
-impl From<Option<&Child>> for Side {
-    fn from(child: Option<&Child>) -> Self {
-        match child {
-            None => Self::Nothing,
-            Some(Child::Entry(entry)) => Self::Entry(entry.clone()),
-            Some(Child::Node(hash)) => Self::Hash(*hash),
+impl From<Option<Hash>> for Side {
+    fn from(hash: Option<Hash>) -> Self {
+        hash.map_or(Self::Nothing, Self::Stored)
+    }
+}
+
+impl From<Vec<Entry>> for Side {
+    fn from(entries: Vec<Entry>) -> Self {
+        match entries.is_empty() {
+            true => Self::Nothing,
+            false => Self::Part(Arc::new(Node::Bucket(Bucket::of(entries)))),
         }
     }
 }
 
-type Changes = BTreeMap<(String, String), (Option<OwnedEventId>, Option<OwnedEventId>)>;
+/// A walk through what differs between two snapshots. Holds the places that are still ahead, and no entries but those of
+/// some buckets.
+pub struct Differences<'a> {
+    tree: &'a StateTree,
+    nodes: Nodes<'a>,
+    room: u64,
+    open: Vec<(usize, [Side; 2])>,
+}
 
 impl StateTree {
-    /// What differs in the snapshot `new` from the snapshot `old`, sorted by type and state key.
+    /// A walk through what differs in the snapshot `new` from the snapshot `old`, page by page.
+    pub fn compare<'a>(
+        &'a self,
+        nodes: impl Into<Nodes<'a>>,
+        room: u64,
+        old: Root,
+        new: Root,
+    ) -> Differences<'a> {
+        let side = |root: Root| Side::from((root != Root::EMPTY).then_some(root.0));
+        let open = match old == new {
+            true => Vec::new(),
+            false => vec![(0, [side(old), side(new)])],
+        };
+        Differences {
+            tree: self,
+            nodes: nodes.into(),
+            room,
+            open,
+        }
+    }
+
+    /// What differs in the snapshot `new` from the snapshot `old`, sorted by type and state key, all at once.
     ///
     /// # Errors
     /// As [`StateTree::get`].
@@ -57,107 +94,155 @@ impl StateTree {
         old: Root,
         new: Root,
     ) -> Result<Vec<Change>, StoreError> {
-        let nodes = nodes.into();
-        let side = |root: Root| {
-            if root == Root::EMPTY {
-                Side::Nothing
-            } else {
-                Side::Hash(root.0)
-            }
+        let mut differences = self.compare(nodes.into(), room, old, new);
+        let mut changes = Vec::new();
+        while let Some(page) = differences.next_page().await? {
+            changes.extend(page);
+        }
+        changes.sort_unstable();
+        Ok(changes)
+    }
+}
+
+impl Differences<'_> {
+    /// The next changes, which may be none; nothing after the last. Each entry comes once.
+    ///
+    /// # Errors
+    /// As [`StateTree::get`].
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Change>>, StoreError> {
+        if self.open.is_empty() {
+            return Ok(None);
+        }
+        let next = self
+            .open
+            .split_off(self.open.len().saturating_sub(TOGETHER));
+        let stored = |side: &Side| match side {
+            Side::Stored(hash) => Some(*hash),
+            Side::Nothing | Side::Part(_) => None,
         };
-        let mut open = vec![(side(old), side(new))];
-        let mut changes = Changes::new();
-        while let Some(pair) = open.pop() {
-            let pair = match pair {
-                (Side::Hash(a), Side::Hash(b)) if a == b => continue,
-                (Side::Hash(a), Side::Hash(b)) => {
-                    let both = self.load_many(nodes, room, &[a, b]).await?;
-                    let [a, b] = &both[..] else { continue };
-                    (Side::Node(a.clone(), 0), Side::Node(b.clone(), 0))
-                }
-                (a, b) => (
-                    self.open(nodes, room, a).await?,
-                    self.open(nodes, room, b).await?,
-                ),
-            };
-            step(pair, &mut open, &mut changes);
+        let hashes: Vec<Hash> = next
+            .iter()
+            .flat_map(|(_, sides)| sides)
+            .filter_map(stored)
+            .collect();
+        let loaded = self.tree.load_many(self.nodes, self.room, &hashes).await?;
+        let mut loaded = loaded.into_iter();
+        let mut changes = Vec::new();
+        for (depth, sides) in next {
+            let [old, new] = sides.map(|side| match side {
+                Side::Nothing => None,
+                Side::Stored(_) => loaded.next(),
+                Side::Part(node) => Some(node),
+            });
+            self.step(depth, old, new, &mut changes)?;
         }
-        let changes = changes.into_iter().filter(|(_, (old, new))| old != new);
-        Ok(changes
-            .map(|((event_type, state_key), (old, new))| Change {
-                event_type,
-                state_key,
-                old,
-                new,
-            })
-            .collect())
+        Ok(Some(changes))
     }
 
-    async fn open(&self, nodes: Nodes<'_>, room: u64, side: Side) -> Result<Side, StoreError> {
-        match side {
-            Side::Hash(hash) => Ok(Side::Node(self.load(nodes, room, hash).await?, 0)),
-            other => Ok(other),
-        }
-    }
-}
-
-/// Compares two opened sides: notes entries, and puts what is below on the list.
-fn step(pair: (Side, Side), open: &mut Vec<(Side, Side)>, changes: &mut Changes) {
-    let (a, b) = match pair {
-        (Side::Node(a, i), Side::Node(b, j)) => return fork(&a, i, &b, j, open),
-        other => other,
-    };
-    for (side, is_new) in [(a, false), (b, true)] {
-        match side {
-            Side::Entry(entry) => {
-                let (event_type, state_key, event_id) = entry.to_tuple();
-                let change = changes.entry((event_type, state_key)).or_default();
-                if is_new {
-                    change.1 = Some(event_id);
-                } else {
-                    change.0 = Some(event_id);
-                }
-            }
-            Side::Node(node, _) => {
-                for (_, child) in node.children() {
-                    open.push(alone(Some(child).into(), is_new));
-                }
-            }
-            Side::Nothing | Side::Hash(_) => {}
-        }
-    }
-}
-
-fn alone(side: Side, is_new: bool) -> (Side, Side) {
-    if is_new {
-        (Side::Nothing, side)
-    } else {
-        (side, Side::Nothing)
-    }
-}
-
-/// Two nodes at the same place, of whose skipped digits `i` and `j` are behind us.
-fn fork(a: &Arc<Node>, i: usize, b: &Arc<Node>, j: usize, open: &mut Vec<(Side, Side)>) {
-    let (left, right) = (&a.skipped[i..], &b.skipped[j..]);
-    let shared = left.iter().zip(right).take_while(|(x, y)| x == y).count();
-    let a_forks = shared == left.len();
-    let b_forks = shared == right.len();
-    if !a_forks && !b_forks {
-        // They lie apart: everything of both differs.
-        open.push((Side::Node(a.clone(), i), Side::Nothing));
-        open.push((Side::Nothing, Side::Node(b.clone(), j)));
-        return;
-    }
-    for digit in 0..8 {
-        let of = |node: &Arc<Node>, forks: bool, skipped: &[u8], behind: usize| -> Side {
-            if forks {
-                node.child(digit).into()
-            } else if skipped[shared] == digit {
-                Side::Node(node.clone(), behind + shared + 1)
-            } else {
-                Side::Nothing
-            }
+    /// Compares two places: notes what differs, and puts what is below on the list.
+    fn step(
+        &mut self,
+        depth: usize,
+        old: Option<Arc<Node>>,
+        new: Option<Arc<Node>>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), StoreError> {
+        let forks = [&old, &new].map(|node| node.as_deref().and_then(Node::as_fork));
+        let entries = |node: &Option<Arc<Node>>| match node.as_deref() {
+            Some(Node::Bucket(bucket)) => bucket.to_entries(),
+            _ => Ok(Vec::new()),
         };
-        open.push((of(a, a_forks, left, i), of(b, b_forks, right, j)));
+        match forks {
+            [Some(old), Some(new)] => self.blocks(depth, [old, new]),
+            [Some(fork), None] => {
+                let rest = self.scatter(depth, fork, entries(&new)?, |old, new| [old, new]);
+                compare(Vec::new(), rest, changes);
+            }
+            [None, Some(fork)] => {
+                let rest = self.scatter(depth, fork, entries(&old)?, |new, old| [old, new]);
+                compare(rest, Vec::new(), changes);
+            }
+            [None, None] => compare(entries(&old)?, entries(&new)?, changes),
+        }
+        Ok(())
     }
+
+    /// Puts the blocks of two forks side by side.
+    fn blocks(&mut self, depth: usize, forks: [&Fork; 2]) {
+        let mut blocks = vec![OTHERS_BLOCK, WHOLE];
+        while let Some(block) = blocks.pop() {
+            let children = forks.map(|fork| fork.child(block));
+            match children {
+                [Some(a), Some(b)] if a == b => {}
+                [None, None] if (WHOLE..8).contains(&block) => {
+                    blocks.extend([2 * block, 2 * block + 1]);
+                }
+                [None, None] => {}
+                [Some(_), Some(_)] => self.open.push((depth + 1, children.map(Side::from))),
+                [one, other] => {
+                    // A bucket on the one side may be split on the other.
+                    let (fork, is_old_split) = match one {
+                        None => (forks[0], true),
+                        Some(_) => (forks[1], false),
+                    };
+                    if !fork.has_parts_of(block) {
+                        self.open.push((depth + 1, [one.into(), other.into()]));
+                        continue;
+                    }
+                    let parts = Side::Part(Arc::new(Node::Fork(fork.parts_of(block))));
+                    let whole = Side::from(one.or(other));
+                    let sides = match is_old_split {
+                        true => [parts, whole],
+                        false => [whole, parts],
+                    };
+                    self.open.push((depth, sides));
+                }
+            }
+        }
+    }
+
+    /// Puts each block of a fork on the list, beside those of `entries` that lie there. Returns the other entries.
+    fn scatter(
+        &mut self,
+        depth: usize,
+        fork: &Fork,
+        entries: Vec<Entry>,
+        pair: impl Fn(Side, Side) -> [Side; 2],
+    ) -> Vec<Entry> {
+        let mut under: BTreeMap<u8, Vec<Entry>> = BTreeMap::new();
+        let mut rest = Vec::new();
+        for entry in entries {
+            let path = Path::of(self.room, &entry.event_type, &entry.state_key);
+            match fork.under(path.digit(depth)) {
+                Some((block, _)) => under.entry(block).or_default().push(entry),
+                None => rest.push(entry),
+            }
+        }
+        for (block, hash) in fork.children() {
+            let beside = under.remove(&block).unwrap_or_default();
+            self.open
+                .push((depth + 1, pair(Side::Stored(hash), beside.into())));
+        }
+        rest
+    }
+}
+
+/// Notes what differs between two lists of entries.
+fn compare(old: Vec<Entry>, new: Vec<Entry>, changes: &mut Vec<Change>) {
+    let mut pairs: BTreeMap<_, [Option<OwnedEventId>; 2]> = BTreeMap::new();
+    for (side, entries) in [old, new].into_iter().enumerate() {
+        for entry in entries {
+            let (event_type, state_key, event_id) = entry.into_tuple();
+            pairs.entry((event_type, state_key)).or_default()[side] = Some(event_id);
+        }
+    }
+    let differing = pairs.into_iter().filter(|(_, [old, new])| old != new);
+    changes.extend(
+        differing.map(|((event_type, state_key), [old, new])| Change {
+            event_type,
+            state_key,
+            old,
+            new,
+        }),
+    );
 }

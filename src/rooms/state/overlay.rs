@@ -6,7 +6,7 @@ use hearth_store::Batch;
 
 use super::{
     NODES, NodeBytes, Root,
-    node::{Child, Hash, Node, hash},
+    node::{Hash, Node},
 };
 
 /// New nodes of one plan.
@@ -20,13 +20,10 @@ impl Overlay {
         Self::default()
     }
 
-    pub(super) fn add(&mut self, room: u64, node: Node) -> Hash {
-        let bytes = node.encode();
-        let hash = hash(room, &bytes);
+    pub(super) fn add(&mut self, room: u64, hash: Hash, node: Node, bytes: Vec<u8>) {
         self.0
             .entry((room, hash))
             .or_insert_with(|| (Arc::new(node), bytes));
-        hash
     }
 
     pub(super) fn get(&self, room: u64, hash: Hash) -> Option<Arc<Node>> {
@@ -46,10 +43,8 @@ impl Overlay {
                 continue;
             }
             batch.put(&NODES, (room, hash), NodeBytes(bytes.clone()));
-            open.extend(node.children().filter_map(|(_, child)| match child {
-                Child::Node(hash) => Some(*hash),
-                Child::Entry(_) => None,
-            }));
+            let children = node.as_fork().into_iter().flat_map(|fork| fork.children());
+            open.extend(children.map(|(_, hash)| hash));
         }
     }
 }

@@ -8,7 +8,7 @@ use hearth_store::{Batch, MemoryHints, Store, batch::Write, engines::rocksdb};
 use proptest::prelude::*;
 use ruma::{EventId, OwnedEventId};
 
-use super::{Change, Overlay, Root, StateTree};
+use super::{Change, Overlay, Root, StateTree, Which};
 
 const ROOM: u64 = 7;
 
@@ -20,15 +20,18 @@ fn store(dir: &std::path::Path) -> Store {
     Store::new(engine, Arc::new(MemoryHints::new(|| 0)))
 }
 
-/// An event id in the form of room version 4 and later; every seventh in that of room version 1.
+/// An event id in the form of room version 4 and later; of every seven, one in that of version 1 and one in that of 3.
 fn event_id(number: u64) -> OwnedEventId {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use base64::{
+        Engine as _,
+        engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+    };
     use sha2::{Digest as _, Sha256};
-    let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(number.to_be_bytes()));
-    let text = if number % 7 == 3 {
-        format!("${number}:example.org")
-    } else {
-        format!("${hash}")
+    let hash = Sha256::digest(number.to_be_bytes());
+    let text = match number % 7 {
+        3 => format!("${number}:example.org"),
+        4 => format!("${}", STANDARD_NO_PAD.encode(hash)),
+        _ => format!("${}", URL_SAFE_NO_PAD.encode(hash)),
     };
     EventId::parse(text).unwrap()
 }
@@ -107,7 +110,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let store = store(dir.path());
-            let tree = StateTree::new(16);
+            let tree = StateTree::new(4096);
             let mut models = vec![Model::new()];
             let mut roots = vec![Root::EMPTY];
             for part in [first, second] {
@@ -115,21 +118,25 @@ proptest! {
                 let mut overlay = Overlay::new();
                 let mut root = *roots.last().unwrap();
                 let mut model = models.last().unwrap().clone();
-                for update in part.into_iter().map(named) {
+                let part: Vec<_> = part.into_iter().map(named).collect();
+                let together =
+                    tree.update(&view, &mut Overlay::new(), ROOM, root, &part).await.unwrap();
+                for update in part {
                     apply(&mut model, &update);
                     root = tree.update(&view, &mut overlay, ROOM, root, &[update]).await.unwrap();
                 }
-                let planned = tree.scan((&view, &overlay), ROOM, root, None).await.unwrap();
+                assert_eq!(together, root, "updates together gave another root than one by one");
+                let planned = tree.scan((&view, &overlay), ROOM, root, Which::All).await.unwrap();
                 assert_eq!(entries(planned), model);
                 commit(&store, &overlay, &[root]).await;
                 models.push(model);
                 roots.push(root);
             }
             let view = store.view().await.unwrap();
-            let tree = StateTree::new(16);
+            let tree = StateTree::new(4096);
             for (model, root) in models.iter().zip(&roots) {
-                assert_eq!(&entries(tree.scan(&view, ROOM, *root, None).await.unwrap()), model);
-                let members = tree.scan(&view, ROOM, *root, Some("m.room.member")).await.unwrap();
+                assert_eq!(&entries(tree.scan(&view, ROOM, *root, Which::All).await.unwrap()), model);
+                let members = tree.scan(&view, ROOM, *root, Which::Of("m.room.member")).await.unwrap();
                 let expected = model.iter().filter(|((t, _), _)| t == "m.room.member").count();
                 assert_eq!(members.len(), expected);
                 for (kind, key) in (0..4).flat_map(|kind| (0..40).map(move |key| (kind, key))) {
@@ -161,7 +168,9 @@ fn size(writes: &[Write]) -> usize {
     writes.iter().map(bytes).sum()
 }
 
-fn member(number: u64) -> (String, String) {
+type Name = (String, String);
+
+fn member(number: u64) -> Name {
     (
         "m.room.member".to_owned(),
         format!("@user_{number}:example.org"),
@@ -169,7 +178,12 @@ fn member(number: u64) -> (String, String) {
 }
 
 /// Builds a room of `count` members with the usual other state; returns its root.
-async fn big_room(store: &Store, tree: &StateTree, count: u64) -> Root {
+async fn big_room(
+    store: &Store,
+    tree: &StateTree,
+    count: u64,
+    name: &impl Fn(u64) -> Name,
+) -> Root {
     let mut root = Root::EMPTY;
     let others = [
         "create",
@@ -187,10 +201,11 @@ async fn big_room(store: &Store, tree: &StateTree, count: u64) -> Root {
         )
     });
     let members = (0..count).map(|number| {
-        let (event_type, key) = member(number);
+        let (event_type, key) = name(number);
         (event_type, key, Some(event_id(number * 7)))
     });
     let all: Vec<_> = state.chain(members).collect();
+    let (mut nodes, mut bytes) = (0, 0);
     for part in all.chunks(10_000) {
         let view = store.view().await.unwrap();
         let mut overlay = Overlay::new();
@@ -199,76 +214,153 @@ async fn big_room(store: &Store, tree: &StateTree, count: u64) -> Root {
             .await
             .unwrap();
         let writes = commit(store, &overlay, &[root]).await;
-        println!(
-            "{} members at once: {} nodes, {} bytes",
-            part.len(),
-            writes.len(),
-            size(&writes)
-        );
+        nodes += writes.len();
+        bytes += size(&writes);
     }
+    println!("a room of {count} members in parts of 10,000: {nodes} nodes, {bytes} bytes");
     root
 }
 
-/// In a room of 100,000 members the design wants at most 1,100 bytes for every change, and at most 20 nodes read for the
-/// difference of neighbours. The second holds. The first holds in the mean only: the bound on the largest change below
-/// keeps it from growing and is not the target.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_small_in_a_big_room() {
+/// The mean and the most of what was seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Figure {
+    all: usize,
+    times: usize,
+    most: usize,
+}
+
+impl Figure {
+    fn add(&mut self, seen: usize) {
+        self.all += seen;
+        self.times += 1;
+        self.most = self.most.max(seen);
+    }
+
+    fn mean(self) -> usize {
+        self.all / self.times
+    }
+}
+
+/// Builds a room of `count` members named by `name`, and changes a thousand of them. What a change writes in bytes, keys
+/// included, and how many nodes the difference of neighbours reads.
+async fn changes(count: u64, name: impl Fn(u64) -> Name) -> (Figure, Figure) {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let tree = StateTree::new(200_000);
-    let mut root = big_room(&store, &tree, 100_000).await;
-    let (mut most_bytes, mut all_bytes, mut most_nodes, mut all_nodes) = (0, 0, 0, 0);
-    let (changes, mut over) = (1000, 0);
-    for step in 0..changes {
+    let tree = StateTree::new(64 << 20);
+    let mut root = big_room(&store, &tree, count, &name).await;
+    let (mut bytes, mut nodes) = (Figure::default(), Figure::default());
+    for step in 0..1000 {
         let view = store.view().await.unwrap();
-        let (event_type, key) = member(step * 100 + 1);
-        let update = (event_type, key, Some(event_id((1_000_000 + step) * 7)));
+        let (event_type, key) = name(step * (count / 1000) + step % (count / 1000).max(1));
+        let update = (event_type, key, Some(event_id((10_000_000 + step) * 7)));
         let mut overlay = Overlay::new();
         let next = tree
             .update(&view, &mut overlay, ROOM, root, &[update])
             .await
             .unwrap();
-        let bytes = size(&commit(&store, &overlay, &[next]).await);
+        bytes.add(size(&commit(&store, &overlay, &[next]).await));
         let view = store.view().await.unwrap();
         let before = tree.loads();
         assert_eq!(tree.diff(&view, ROOM, root, next).await.unwrap().len(), 1);
-        let nodes = tree.loads() - before;
-        over += usize::from(bytes > 1100);
-        (most_bytes, all_bytes) = (most_bytes.max(bytes), all_bytes + bytes);
-        (most_nodes, all_nodes) = (most_nodes.max(nodes), all_nodes + nodes);
+        nodes.add(usize::try_from(tree.loads() - before).unwrap());
         root = next;
     }
-    let mean_bytes = all_bytes / usize::try_from(changes).unwrap();
-    println!("a change writes {mean_bytes} bytes, {most_bytes} at most");
-    println!("{over} of {changes} changes write more than 1,100 bytes");
     println!(
-        "a difference reads {} nodes, {most_nodes} at most",
-        all_nodes / changes
+        "{count} members, keys like {}: a change writes {} bytes, {} at most; a difference reads {} nodes, {} at most",
+        name(0).1,
+        bytes.mean(),
+        bytes.most,
+        nodes.mean(),
+        nodes.most
     );
-    assert!(mean_bytes <= 1100, "{mean_bytes} bytes");
-    assert!(most_bytes <= 1500, "{most_bytes} bytes");
-    assert!(most_nodes <= 20, "{most_nodes} nodes");
     let before = tree.loads();
     let view = store.view().await.unwrap();
-    let members = tree
-        .scan(&view, ROOM, root, Some("m.room.member"))
-        .await
-        .unwrap();
-    println!(
-        "all {} members: {} nodes",
-        members.len(),
-        tree.loads() - before
+    let members = Which::Of("m.room.member");
+    let found = tree.scan(&view, ROOM, root, members).await.unwrap();
+    println!("all of them: {} nodes", tree.loads() - before);
+    assert_eq!(u64::try_from(found.len()).unwrap(), count);
+    (bytes, nodes)
+}
+
+/// In a room of 100,000 members a change writes at most 1,100 bytes, and the difference of neighbours reads at most 20 nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_small_in_a_big_room() {
+    let (bytes, nodes) = changes(100_000, member).await;
+    assert!(bytes.most <= 1100, "{bytes:?}");
+    assert!(bytes.mean() <= 900, "{bytes:?}");
+    assert!(nodes.most <= 20, "{nodes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_small_in_a_usual_room() {
+    let (bytes, nodes) = changes(1000, member).await;
+    assert!(bytes.most <= 750, "{bytes:?}");
+    assert!(nodes.most <= 12, "{nodes:?}");
+}
+
+/// Longer names, and a million members: figures for the decision page.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn a_change_is_small_in_other_big_rooms() {
+    let long = |number| {
+        let key = format!("@a-rather-long-local-part-{number}:matrix.of-a-long-name.example.org");
+        ("m.room.member".to_owned(), key)
+    };
+    let (bytes, nodes) = changes(100_000, long).await;
+    assert!(
+        bytes.most <= 1250 && nodes.most <= 20,
+        "{bytes:?} {nodes:?}"
     );
-    assert_eq!(members.len(), 100_000);
+    let (bytes, nodes) = changes(1_000_000, member).await;
+    assert!(
+        bytes.most <= 1250 && nodes.most <= 20,
+        "{bytes:?} {nodes:?}"
+    );
+}
+
+/// The tree is no deeper than chance makes it, and a page of a scan is no larger than its nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_goes_page_by_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let tree = StateTree::new(1 << 20);
+    let root = big_room(&store, &tree, 3000, &member).await;
+    let view = store.view().await.unwrap();
+    let mut scan = tree.walk(&view, ROOM, root, Which::Except("m.room.name"));
+    let mut all = Vec::new();
+    while let Some(page) = scan.next_page().await.unwrap() {
+        assert!(page.len() <= 64 * 9, "a page of {}", page.len());
+        all.extend(page);
+    }
+    assert_eq!(entries(all).len(), 3005);
+    let mut differences = tree.compare(&view, ROOM, Root::EMPTY, root);
+    let mut pages = Vec::new();
+    while let Some(page) = differences.next_page().await.unwrap() {
+        assert!(page.len() <= 32 * 9, "a page of {}", page.len());
+        pages.extend(page);
+    }
+    assert_eq!(pages.len(), 3006);
+}
+
+/// However many nodes are read, those that are kept take no more memory than they may.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_keeps_within_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let root = big_room(&store, &StateTree::new(1 << 20), 3000, &member).await;
+    let view = store.view().await.unwrap();
+    let tree = StateTree::new(50_000);
+    tree.scan(&view, ROOM, root, Which::All).await.unwrap();
+    let kept = tree.memory();
+    assert!((10_000..=50_000).contains(&kept), "{kept} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_collector_leaves_what_is_alive() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
-    let tree = StateTree::new(100);
-    let first = big_room(&store, &tree, 300).await;
+    let tree = StateTree::new(20_000);
+    let first = big_room(&store, &tree, 300, &member).await;
     let view = store.view().await.unwrap();
     let mut overlay = Overlay::new();
     let changes: Vec<_> = (0..50).map(|n| (member(n).0, member(n).1, None)).collect();
@@ -294,17 +386,17 @@ async fn the_collector_leaves_what_is_alive() {
     );
     let some = tree.collect(&store, ROOM, &[second], |_| {}).await.unwrap();
     assert!(some.removed > 0 && !some.interrupted);
-    let tree = StateTree::new(100);
+    let tree = StateTree::new(20_000);
     let view = store.view().await.unwrap();
     assert_eq!(
-        tree.scan(&view, ROOM, second, Some("m.room.member"))
+        tree.scan(&view, ROOM, second, Which::Of("m.room.member"))
             .await
             .unwrap()
             .len(),
         250
     );
     assert!(
-        tree.scan(&view, ROOM, first, None).await.is_err(),
+        tree.scan(&view, ROOM, first, Which::All).await.is_err(),
         "the old snapshot is gone"
     );
 }
