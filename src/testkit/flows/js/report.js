@@ -23,6 +23,9 @@ export class Mismatch extends Error {
 /** A step without which the rest makes no sense failed. */
 export class Stopped extends Error {}
 
+/** What was waited for did not come in time. */
+export class TooLate extends Error {}
+
 /** Prints one line. The console itself is left to the SDK, which talks a lot; flow.js mutes it. */
 export function say(line) {
     process.stdout.write(`${line}\n`);
@@ -78,6 +81,19 @@ async function withinDeadline(name, promise) {
     });
     try {
         return await Promise.race([promise, deadline]);
+    } finally {
+        clearTimeout(timer);
+    }
+}
+
+/** Waits for a promise for as long as `until` waits. */
+export async function soon(what, promise) {
+    let timer;
+    const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new TooLate(`waited in vain: ${what}`)), waitSeconds * 1000);
+    });
+    try {
+        return await Promise.race([promise, late]);
     } finally {
         clearTimeout(timer);
     }
