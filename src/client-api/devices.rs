@@ -6,9 +6,8 @@
 
 use hearth_store::{Batch, CommitError, View};
 use hearth_users::Device;
-use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedDeviceId, UInt, UserId, api::client::device::Device as Shown,
-};
+use ruma::{OwnedDeviceId, UserId};
+use serde::Serialize;
 
 use crate::{App, error::Error, keys, routes::Routes};
 
@@ -79,9 +78,19 @@ pub(crate) fn busy() -> Error {
     Error::unavailable(&"the devices of the user change too fast")
 }
 
+/// A device as its owner sees it. Ruma's type writes null for what is not known, which the specification does not allow.
+#[derive(Clone, Debug, Serialize)]
+struct Shown {
+    device_id: OwnedDeviceId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<String>,
+    last_seen_ts: u64,
+}
+
 fn shown(device: Device) -> Shown {
-    let mut shown = Shown::new(device.device_id);
-    shown.display_name = device.display_name;
-    shown.last_seen_ts = UInt::new(device.last_seen.0).map(MilliSecondsSinceUnixEpoch);
-    shown
+    Shown {
+        device_id: device.device_id,
+        display_name: device.display_name,
+        last_seen_ts: device.last_seen.0,
+    }
 }

@@ -7,12 +7,17 @@
     clippy::print_stderr
 )]
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::{env, fs, path::Path};
 
+use hearth_base::config::RegistrationMode;
 use hearth_conformance::{Operation, Specification, page};
 use hearth_testkit::Server;
 use reqwest::Method;
 use serde_json::{Value, json};
+
+mod conversation;
+
+use conversation::{Conversation, accounts, encryption, events, rooms, settings};
 
 /// If it is set, the page is written and not compared.
 const REGENERATE: &str = "HEARTH_REGENERATE";
@@ -20,33 +25,53 @@ const REGENERATE: &str = "HEARTH_REGENERATE";
 #[tokio::test]
 async fn the_page_says_what_is_served() {
     let Some(specification) = Specification::shared().unwrap() else {
-        eprintln!(
-            "skipped: there is no specification beside the checkout, nor does HEARTH_SPEC name one"
-        );
+        eprintln!("skipped: no specification beside the checkout, nor does HEARTH_SPEC name one");
         return;
     };
-    let server = Server::start().await.unwrap();
     let mut served = Vec::new();
+    let server = Server::start().await.unwrap();
     for operation in specification.operations() {
         served.push(is_served(&server, operation).await);
     }
     server.stop().await.unwrap();
-    let generated = page(specification, |at| served[at], |_| BTreeMap::new());
+    let server = Server::start_with(|config| {
+        config.server.public_base_url = Some("https://matrix.example.org".to_owned());
+    });
+    let server = server.await.unwrap();
+    converse(&server).await;
+    let recorder = server.recorder().unwrap();
+    let generated = page(specification, |at| served[at], |at| recorder.seen(at));
+    server.stop().await.unwrap();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/conformance.md");
     if env::var_os(REGENERATE).is_some() {
         fs::write(&file, &generated).unwrap();
     }
     let committed = fs::read_to_string(&file).unwrap_or_default();
-    let difference = committed
-        .lines()
-        .zip(generated.lines())
-        .find(|(is, should)| is != should);
+    let lines = committed.lines().zip(generated.lines());
+    let difference = lines.into_iter().find(|(is, should)| is != should);
     assert!(
         committed == generated,
         "docs/conformance.md is not what is found now; the first difference: {difference:?}\n\
          {REGENERATE}=1 cargo test --package hearth-testkit --test conformance\n\
          writes it anew"
     );
+}
+
+/// Uses every operation that is served, with success.
+async fn converse(server: &Server) {
+    let mut conversation = Conversation::new(server);
+    conversation.hold(accounts::BEGINNING).await;
+    let mut by_token = server.config().clone();
+    by_token.registration.mode = RegistrationMode::Token;
+    server.running().reload(&by_token).await.unwrap();
+    conversation.hold(accounts::REGISTRATION_BY_TOKEN).await;
+    server.running().reload(server.config()).await.unwrap();
+    conversation.hold(settings::STEPS).await;
+    conversation.hold(rooms::STEPS).await;
+    conversation.hold(settings::OF_ROOMS).await;
+    conversation.hold(events::STEPS).await;
+    conversation.hold(encryption::STEPS).await;
+    conversation.hold(accounts::END).await;
 }
 
 /// Asks without a login, so that nothing happens.
@@ -64,11 +89,8 @@ async fn is_served(server: &Server, operation: &Operation) -> bool {
     let method: Method = operation.method().parse().unwrap();
     let (status, answer) = server.call(method, &path, None, &json!({})).await.unwrap();
     let errcode = answer["errcode"].as_str();
-    assert!(status < 500, "{}: {status} {answer}", operation.name());
-    assert!(
-        status != 404 || answer != Value::Null,
-        "{}: no reason",
-        operation.name()
-    );
+    let name = operation.name();
+    assert!(status < 500, "{name}: {status} {answer}");
+    assert!(status != 404 || answer != Value::Null, "{name}: no reason");
     !(matches!(status, 404 | 405) && errcode == Some("M_UNRECOGNIZED"))
 }

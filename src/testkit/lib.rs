@@ -5,10 +5,13 @@
 //! | for | read |
 //! |---|---|
 //! | a server for a test | [`Server`] |
+//! | every answer judged by the specification | [`Recording`], `conformance/`, `conformance.rs` |
 //! | how the code reads, as a test | `tidy.rs` |
 //! | the life of a server: start, stop, reload, commands | `life.rs` |
 //! | whole conversations of unmodified client libraries | `flows/` |
 
+mod recording;
 mod server;
 
-pub use server::{Failure, Server};
+pub use recording::Recording;
+pub use server::{Failure, Faults, Server};

@@ -1,15 +1,18 @@
 //! A server in this process. Must never leave a folder or a task behind once it is stopped.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use hearth_base::{
     SystemClock, SystemRng,
     config::{Config, RegistrationMode, Secret},
 };
+use hearth_conformance::{Recorder, Specification};
 use hearth_server::Running;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::Recording;
 
 /// Why a test's server does not do what it shall.
 #[derive(Debug, thiserror::Error)]
@@ -20,14 +23,39 @@ pub enum Failure {
     /// The request went wrong.
     #[error(transparent)]
     Request(#[from] reqwest::Error),
-    /// No folder can be made.
+    /// No folder can be made, or no port is free.
     #[error(transparent)]
     Folder(#[from] std::io::Error),
+    /// The specification's files cannot be used.
+    #[error(transparent)]
+    Specification(#[from] &'static hearth_conformance::Failure),
+    /// Answers were not as the specification says.
+    #[error("answers are not as the specification says:{0}")]
+    Unspecified(Faults),
 }
 
-/// A running server with registration open, no rate limit, and a folder that goes with it.
+/// Sentences, one a line.
+pub struct Faults(Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|fault| write!(to, "\n  {fault}"))
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, to)
+    }
+}
+
+/// A running server with registration open, no rate limit, and a folder that goes with it. Where the specification is at
+/// hand, every answer is judged by it.
 pub struct Server {
     running: Running,
+    recording: Option<Recording>,
     config: Config,
     client: Client,
     folder: TempDir,
@@ -60,10 +88,16 @@ impl Server {
         config.registration.shared_secret = Some(Secret::new(SHARED_SECRET));
         config.limits.rate_limit = false;
         change(&mut config);
-        Self::over(folder, config).await
+        let specification = Specification::shared()?;
+        let recorder = specification.map(|it| Arc::new(Recorder::new(it)));
+        Self::over(folder, config, recorder).await
     }
 
-    async fn over(folder: TempDir, config: Config) -> Result<Self, Failure> {
+    async fn over(
+        folder: TempDir,
+        config: Config,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Result<Self, Failure> {
         let running =
             hearth_server::start(&config, Arc::new(SystemClock), Arc::new(SystemRng)).await?;
         #[allow(
@@ -71,8 +105,13 @@ impl Server {
             reason = "a test's client reaches the test's server only"
         )]
         let client = Client::builder().no_proxy().build()?;
+        let recording = match (recorder, running.addresses().first()) {
+            (Some(recorder), Some(address)) => Some(Recording::start(*address, recorder).await?),
+            _ => None,
+        };
         Ok(Self {
             running,
+            recording,
             config,
             client,
             folder,
@@ -85,15 +124,27 @@ impl Server {
     /// As [`hearth_server::start`].
     pub async fn restart(self) -> Result<Self, Failure> {
         self.running.stop().await?;
-        Self::over(self.folder, self.config).await
+        let recorder = self.recording.as_ref().map(|it| it.recorder().clone());
+        Self::over(self.folder, self.config, recorder).await
     }
 
     /// Stops it and removes its folder.
     ///
     /// # Errors
-    /// If the store cannot be closed.
+    /// If the store cannot be closed, or if one of its answers was not as the specification says.
     pub async fn stop(self) -> Result<(), Failure> {
-        Ok(self.running.stop().await?)
+        self.running.stop().await?;
+        let faults = self.recording.map(|it| it.recorder().faults());
+        match faults {
+            Some(faults) if !faults.is_empty() => Err(Failure::Unspecified(Faults(faults))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was seen of its answers; `None` where the specification is not at hand.
+    #[must_use]
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recording.as_ref().map(|it| &**it.recorder())
     }
 
     /// The server itself.
@@ -117,7 +168,8 @@ impl Server {
     /// The address of `path` there.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        let address = self.running.addresses().first();
+        let recorded = self.recording.as_ref().map(Recording::address);
+        let address = recorded.or_else(|| self.running.addresses().first().copied());
         address.map_or_else(String::new, |address| format!("http://{address}{path}"))
     }
 

@@ -1,20 +1,15 @@
 //! `GET /_matrix/client/v3/voip/turnServer`
 
 use hearth_users::Session;
-use ruma::api::client::voip::get_turn_server_info::v3::Request;
-use serde_json::json;
+use ruma::api::client::voip::get_turn_server_info::v3::{Request, Response};
 
-use crate::{
-    App,
-    answer::{Answer, Json},
-    error::Error,
-};
+use crate::{App, error::Error};
 
-/// An empty object, which clients understand as: there is no relay for calls.
+/// There is no relay for calls. An answer would have to name one.
 pub(super) async fn get_turn_server_info(
     _: App,
     _: Session,
     _: Request,
-) -> Result<impl Answer, Error> {
-    Ok(Json(json!({})))
+) -> Result<Response, Error> {
+    Err(Error::not_found("this server has no relay for calls"))
 }

@@ -1,19 +1,34 @@
 //! `POST /_matrix/client/v3/register`
 
 use hearth_users::{NewAccount, NewDevice, Stage};
-use ruma::api::client::account::register::{
-    RegistrationKind,
-    v3::{Request, Response},
+use ruma::{
+    OwnedDeviceId, OwnedUserId,
+    api::client::account::register::{RegistrationKind, v3::Request},
 };
+use serde::Serialize;
 
 use super::interactive::{self, Interactive};
-use crate::{App, Registration, error::Error};
+use crate::{App, Registration, answer::Json, error::Error};
+
+/// A new account. Ruma's type writes null for the device that is not made, which the specification does not allow.
+#[derive(Debug, Serialize)]
+pub(super) struct Registered {
+    user_id: OwnedUserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<OwnedDeviceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u128>,
+}
 
 /// A name that cannot be had is refused before anything is asked.
 pub(super) async fn register(
     app: App,
     Interactive(request): Interactive<Request>,
-) -> Result<Response, Error> {
+) -> Result<Json<Registered>, Error> {
     if request.kind != RegistrationKind::User {
         return Err(Error::forbidden("guests are not served here"));
     }
@@ -45,12 +60,18 @@ pub(super) async fn register(
         refreshable: request.refresh_token,
     });
     let login = app.users.register(account, device).await?;
-    let mut response = Response::new(user_id);
+    let mut registered = Registered {
+        user_id,
+        access_token: None,
+        device_id: None,
+        refresh_token: None,
+        expires_in_ms: None,
+    };
     if let Some(login) = login {
-        response.access_token = Some(login.access_token);
-        response.device_id = Some(login.device_id);
-        response.refresh_token = login.refresh_token;
-        response.expires_in = login.expires_in;
+        registered.access_token = Some(login.access_token);
+        registered.device_id = Some(login.device_id);
+        registered.refresh_token = login.refresh_token;
+        registered.expires_in_ms = login.expires_in.map(|time| time.as_millis());
     }
-    Ok(response)
+    Ok(Json(registered))
 }

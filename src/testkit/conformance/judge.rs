@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::{Operation, Specification, operation::Content};
 
+/// Characters of a reason: it may quote the whole answer.
+const LONGEST_REASON: usize = 300;
+
 /// A request and its answer, as they went over the wire.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
@@ -44,49 +47,49 @@ impl Specification {
         let operation = &self.operations()[at];
         let told = |(place, reason): (String, String)| {
             let (method, status) = (exchange.method, exchange.status);
-            let name = operation.name();
-            let place = if place.is_empty() {
-                "the answer"
-            } else {
-                &place
-            };
+            let (name, path) = (operation.name(), operation.path());
+            let place = if place.is_empty() { "/" } else { &place };
+            let reason: String = reason.chars().take(LONGEST_REASON).collect();
             format!("{name} ({method} {path}) {status}: at {place}: {reason}")
         };
-        let faults = faults(operation, exchange).into_iter().map(told).collect();
+        let faults = self.faults(operation, exchange);
+        let faults = faults.into_iter().map(told).collect();
         Some(Judgement {
             operation: at,
             faults,
         })
     }
-}
 
-fn faults(operation: &Operation, exchange: &Exchange<'_>) -> Vec<(String, String)> {
-    let whole = |reason: &str| vec![(String::new(), reason.to_owned())];
-    let content = operation.content(exchange.status);
-    let form = match content {
-        Some(Content::Json(form)) => Some(form),
-        Some(Content::Other) if exchange.status < 400 => return Vec::new(),
-        None if exchange.status < 400 => return whole("the specification has no such status"),
-        _ => None,
-    };
-    if !exchange
-        .content_type
-        .is_some_and(|kind| kind.starts_with("application/json"))
-    {
-        return whole("it is not declared as application/json");
-    }
-    let Ok(body) = serde_json::from_slice::<Value>(exchange.body) else {
-        return whole("it is not JSON");
-    };
-    let faults = form.map(|form| form.faults(&body)).unwrap_or_default();
-    if exchange.status < 400 {
-        return faults;
-    }
-    let standard = error_faults(&body);
-    match exchange.status {
-        // Either the stages of user-interactive authentication, or an error like any other.
-        401 if form.is_some() && (faults.is_empty() || standard.is_empty()) => Vec::new(),
-        _ => [faults, standard].concat(),
+    fn faults(&self, operation: &Operation, exchange: &Exchange<'_>) -> Vec<(String, String)> {
+        let whole = |reason: &str| vec![(String::new(), reason.to_owned())];
+        let content = operation.content(exchange.status);
+        let form = match content {
+            Some(Content::Json(form)) => Some(form),
+            Some(Content::Other) if exchange.status < 400 => return Vec::new(),
+            None if exchange.status < 400 => return whole("the specification has no such status"),
+            _ => None,
+        };
+        if !exchange
+            .content_type
+            .is_some_and(|kind| kind.starts_with("application/json"))
+        {
+            return whole("it is not declared as application/json");
+        }
+        let Ok(body) = serde_json::from_slice::<Value>(exchange.body) else {
+            return whole("it is not JSON");
+        };
+        let faults = form.map(|form| form.faults(&body)).unwrap_or_default();
+        if exchange.status < 400 {
+            return faults;
+        }
+        // The specification does not name user-interactive authentication at every operation that may ask for it.
+        if exchange.status == 401 {
+            return match (body.get("flows"), self.interactive()) {
+                (Some(_), Some(form)) => form.faults(&body),
+                _ => error_faults(&body),
+            };
+        }
+        [faults, error_faults(&body)].concat()
     }
 }
 

@@ -29,6 +29,15 @@ pub(crate) enum Content {
     Other,
 }
 
+impl Content {
+    pub(crate) fn json(&self) -> Option<&Form> {
+        match self {
+            Self::Json(form) => Some(form),
+            Self::Other => None,
+        }
+    }
+}
+
 /// A schema that is compiled when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Form {
@@ -37,6 +46,17 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    fn new(mut schema: Value) -> Self {
+        let compiled = OnceLock::new();
+        relax(&mut schema);
+        Self { schema, compiled }
+    }
+
+    /// Whether it says something about a field of that name.
+    pub(crate) fn describes(&self, field: &str) -> bool {
+        self.schema["properties"].get(field).is_some()
+    }
+
     /// What is wrong with `body`: the place in it and the reason, for each fault.
     pub(crate) fn faults(&self, body: &Value) -> Vec<(String, String)> {
         let compiled = self.compiled.get_or_init(|| {
@@ -50,6 +70,21 @@ impl Form {
                 .collect(),
             Err(error) => vec![(String::new(), format!("the schema cannot be used: {error}"))],
         }
+    }
+}
+
+/// Where the specification lists alternatives, an answer that fits several is as good as one that fits one: the form of an
+/// event is also a form of its content, which may be any object.
+fn relax(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(alternatives @ Value::Array(_)) = fields.remove("oneOf") {
+                fields.insert("anyOf".to_owned(), alternatives);
+            }
+            fields.values_mut().for_each(relax);
+        }
+        Value::Array(items) => items.iter_mut().for_each(relax),
+        _ => {}
     }
 }
 
@@ -78,10 +113,7 @@ impl Operation {
             let content = &described["content"]["application/json"]["schema"];
             let content = match content {
                 Value::Null => Content::Other,
-                schema => Content::Json(Box::new(Form {
-                    schema: schema.clone(),
-                    compiled: OnceLock::new(),
-                })),
+                schema => Content::Json(Box::new(Form::new(schema.clone()))),
             };
             answers.insert(status.parse().ok()?, content);
         }

@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::Operation;
+use crate::{
+    Operation,
+    operation::{Content, Form},
+};
 
 /// Where the files are, unless it is beside the checkout.
 const VARIABLE: &str = "HEARTH_SPEC";
@@ -83,6 +86,14 @@ impl Specification {
     #[must_use]
     pub fn operations(&self) -> &[Operation] {
         &self.operations
+    }
+
+    /// How an answer asks for another stage of user-interactive authentication.
+    pub(crate) fn interactive(&self) -> Option<&Form> {
+        let named = self.operations.iter().filter_map(|it| it.content(401));
+        named
+            .filter_map(Content::json)
+            .find(|form| form.describes("flows"))
     }
 
     /// The one that a request means, and its place in [`Self::operations`]. `path` is as it was sent, without a query.
