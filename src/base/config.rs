@@ -50,6 +50,8 @@ pub struct Config {
     pub rooms: Rooms,
     /// Who is online.
     pub presence: Presence,
+    /// Other servers.
+    pub federation: Federation,
 }
 
 /// Section `[server]`.
@@ -262,6 +264,37 @@ pub struct Presence {
 impl Default for Presence {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+/// Section `[federation]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Federation {
+    /// Whether other servers are spoken with.
+    pub enabled: bool,
+    /// Announced at `/.well-known/matrix/server`.
+    pub announced_server: Option<OwnedServerName>,
+    /// With whom this server does not speak: names, or patterns with `*` and `?`.
+    pub deny: Vec<String>,
+    /// Whether other servers may be in private networks.
+    pub private_addresses: bool,
+    /// PEM file of certificate authorities that are trusted beside the system's.
+    pub extra_ca_file: Option<PathBuf>,
+    /// Who is asked for the keys of servers that do not answer.
+    pub key_servers: Vec<OwnedServerName>,
+}
+
+impl Default for Federation {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            announced_server: None,
+            deny: Vec::new(),
+            private_addresses: false,
+            extra_ca_file: None,
+            key_servers: Vec::new(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     relation::{
         ANNOTATIONS, RELATIONS, Related, THREAD_ORDER, THREAD_USERS, THREADS, Thread, relation_of,
     },
+    servers::ROOM_SERVERS,
     unread::{EVERYBODY, HIGHLIGHTS, LAST_SENT, LastSent, THREAD_EVENTS},
     visibility::membership_of,
 };
@@ -254,6 +255,12 @@ impl Plan {
         }
         let room_id = event.pdu.room_id().as_str();
         let batch = &mut self.batch;
+        let was_joined = before == Some(Membership::Join);
+        let is_joined = now == Membership::Join;
+        if was_joined != is_joined {
+            let server = (room_id, user.server_name().as_str());
+            batch.add(&ROOM_SERVERS, server, if is_joined { 1 } else { -1 });
+        }
         batch.put(&MEMBERS, (room_id, user.as_str()), &member);
         if self.rooms.is_local(&user) {
             batch.put(&USER_ROOMS, (user.as_str(), room_id), &member);

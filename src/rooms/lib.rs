@@ -30,6 +30,7 @@ mod receipt;
 mod relation;
 mod request;
 mod send;
+mod servers;
 mod service;
 mod signal;
 mod snapshot;

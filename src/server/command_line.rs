@@ -5,16 +5,15 @@ use std::{
     io::{IsTerminal as _, Read as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::{Args, Parser, Subcommand};
-use hearth_base::{SystemClock, SystemRng, config::Config, log};
+use hearth_base::{config::Config, log};
 use hearth_store::engines::rocksdb;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    Error, Node,
+    Error, Node, Outside,
     control::{self, Command},
     identity, memory,
     serve::{self, Running},
@@ -175,7 +174,7 @@ async fn serve(line: &Line, try_it: bool, config: Config, log: log::Handle) -> R
         listening(SignalKind::interrupt())?,
         listening(SignalKind::hangup())?,
     );
-    let running = serve::start(&config, Arc::new(SystemClock), Arc::new(SystemRng)).await?;
+    let running = serve::start(&config, Outside::default()).await?;
     let version = env!("CARGO_PKG_VERSION");
     for address in running.addresses() {
         tracing::info!(%address, server_name = %config.server.name, version, "listening");
@@ -351,7 +350,7 @@ fn ask(config: &Config, command: &Command) -> Result<String, Error> {
         if let Some(text) = control::ask(&config.server.control_socket, command).await? {
             return Ok(text);
         }
-        let node = Node::open(config, Arc::new(SystemClock), Arc::new(SystemRng)).await.map_err(|e| match e {
+        let node = Node::open(config, Outside::default()).await.map_err(|e| match e {
             Error::Store(e) => Error::refused(format!(
                 "{e}\n(no server answers at {} either; if one runs, name its configuration with --config)",
                 config.server.control_socket.display()

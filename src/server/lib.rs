@@ -31,5 +31,5 @@ mod telemetry;
 mod tls;
 
 pub use errors::Error;
-pub use node::Node;
+pub use node::{Node, Outside};
 pub use serve::{Running, start};

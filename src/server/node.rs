@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use hearth_base::{
-    Clock, Rng,
+    Clock, Rng, SystemClock, SystemRng,
     config::{Config, Durability, RegistrationMode},
 };
 use hearth_client_api::{App, Registration, Services, Settings};
-use hearth_protocol::RoomVersion;
+use hearth_federation::{
+    Federation,
+    reach::{DenyList, Names, Peers, SystemNames},
+};
+use hearth_protocol::{RoomVersion, SigningKey};
 use hearth_rooms::Rooms;
 use hearth_store::{
     MemoryHints, Store,
@@ -20,7 +24,7 @@ use hearth_sync::Sync;
 use hearth_users::Users;
 use tokio::task::spawn_blocking;
 
-use crate::{Error, front, identity, pace::Pace};
+use crate::{Error, front, identity, pace::Pace, tls};
 
 /// Threads for reads that are not in memory.
 const READERS: usize = 4;
@@ -34,6 +38,31 @@ pub struct Node {
     sync: Sync,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    key: Arc<SigningKey>,
+    /// The way to other servers, unless the operator wants none.
+    peers: Option<Peers>,
+}
+
+/// What a server takes from outside, so that a test can hand in its own.
+#[derive(Clone)]
+pub struct Outside {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+    /// The names of the internet.
+    pub names: Arc<dyn Names>,
+}
+
+impl Default for Outside {
+    /// The system's own.
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
+            names: Arc::new(SystemNames::new()),
+        }
+    }
 }
 
 impl Node {
@@ -41,11 +70,8 @@ impl Node {
     ///
     /// # Errors
     /// If another process has the store, it belongs to another server name, or a file cannot be used.
-    pub async fn open(
-        config: &Config,
-        clock: Arc<dyn Clock>,
-        rng: Arc<dyn Rng>,
-    ) -> Result<Self, Error> {
+    pub async fn open(config: &Config, outside: Outside) -> Result<Self, Error> {
+        let Outside { clock, rng, names } = outside;
         let (settings, random) = (config.clone(), rng.clone());
         let opened = spawn_blocking(move || {
             identity::make_private_folder(&settings.store.path.join("CURRENT"))?;
@@ -67,11 +93,16 @@ impl Node {
         let store = Store::new(engine, hints);
         identity::claim(&store, &config.server.name).await?;
         let name = config.server.name.clone();
+        let key = Arc::new(key);
+        let peers = match config.federation.enabled {
+            true => Some(reach(config, &store, &clock, &rng, &key, names).await?),
+            false => None,
+        };
         let rooms = Rooms::new(
             store.clone(),
             clock.clone(),
             rng.clone(),
-            Arc::new(key),
+            key.clone(),
             name.clone(),
         );
         let users = Users::new(
@@ -92,6 +123,8 @@ impl Node {
             sync,
             clock,
             rng,
+            key,
+            peers,
         })
     }
 
@@ -107,11 +140,22 @@ impl Node {
             settings: self.settings(config),
         });
         let open_metrics = config.metrics.address.is_none();
-        front::surround(
-            hearth_client_api::router(app),
-            self.store.clone(),
-            open_metrics,
-        )
+        let mut endpoints = hearth_client_api::router(app);
+        if let Some(peers) = &self.peers {
+            let announced = config.federation.announced_server.as_ref();
+            endpoints = endpoints.merge(hearth_federation::router(Federation::new(
+                hearth_federation::Services {
+                    peers: peers.clone(),
+                    store: self.store.clone(),
+                    rooms: self.rooms.clone(),
+                    users: self.users.clone(),
+                    clock: self.clock.clone(),
+                    key: self.key.clone(),
+                    announced: announced.map(ToString::to_string),
+                },
+            )));
+        }
+        front::surround(endpoints, self.store.clone(), open_metrics)
     }
 
     fn settings(&self, config: &Config) -> Settings {
@@ -161,4 +205,30 @@ impl Node {
     pub async fn close(&self) -> Result<(), Error> {
         Ok(self.store.engine().close().await?)
     }
+}
+
+/// The way to other servers, as the operator wants it.
+async fn reach(
+    config: &Config,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    rng: &Arc<dyn Rng>,
+    key: &Arc<SigningKey>,
+    names: Arc<dyn Names>,
+) -> Result<Peers, Error> {
+    let wanted = config.federation.clone();
+    let mut settings = hearth_federation::reach::Settings::new(config.server.name.clone());
+    settings.private_addresses = wanted.private_addresses;
+    settings.deny = DenyList::new(wanted.deny);
+    settings.notaries = wanted.key_servers;
+    let (store, clock, rng, key) = (store.clone(), clock.clone(), rng.clone(), key.clone());
+    let made = spawn_blocking(move || {
+        if let Some(file) = &wanted.extra_ca_file {
+            settings.extra_roots = tls::certificates(file)?;
+        }
+        Peers::new(settings, store, clock, rng, key, names)
+            .map_err(|e| Error::refused(e.to_string()))
+    });
+    made.await
+        .map_err(|e| Error::refused(format!("other servers cannot be reached: {e}")))?
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
-use hearth_base::{Clock, Rng, config::Config};
+use hearth_base::config::Config;
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, Node, control, front,
+    Error, Node, Outside, control, front,
     listen::{self, Manners},
     telemetry,
     tls::Tls,
@@ -32,11 +32,7 @@ pub struct Running {
 ///
 /// # Errors
 /// As [`Node::open`], and if an address, a certificate or the control socket cannot be used.
-pub async fn start(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
-) -> Result<Running, Error> {
+pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> {
     telemetry::start()?;
     let listen = config.listen.clone();
     let tls = blocking(move || Tls::load(&listen)).await?;
@@ -52,7 +48,7 @@ pub async fn start(
         Some(address) => Some(listen::bind(address).await?),
         None => None,
     };
-    let node = Node::open(config, clock, rng).await?;
+    let node = Node::open(config, outside).await?;
     let (stop, stopping) = watch::channel(false);
     let (router, current) = watch::channel(node.router(config));
     let manners = Manners {

@@ -47,15 +47,24 @@ impl Tls {
     }
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Error> {
-    let wrong = |file: &Path, why: String| Error::refused(format!("{}: {why}", file.display()));
-    let chain = CertificateDer::pem_file_iter(certificate)
+/// The certificates in a PEM file, at least one. Blocks.
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| wrong(certificate, e.to_string()))?;
-    if chain.is_empty() {
+        .map_err(|e| wrong(file, e.to_string()))?;
+    if found.is_empty() {
         let why = "holds no certificate: it should begin with -----BEGIN CERTIFICATE-----";
-        return Err(wrong(certificate, why.to_owned()));
+        return Err(wrong(file, why.to_owned()));
     }
+    Ok(found)
+}
+
+fn wrong(file: &Path, why: String) -> Error {
+    Error::refused(format!("{}: {why}", file.display()))
+}
+
+fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Error> {
+    let chain = certificates(certificate)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, e.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut settings = rustls::ServerConfig::builder_with_provider(provider)

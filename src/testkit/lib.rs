@@ -5,13 +5,16 @@
 //! | for | read |
 //! |---|---|
 //! | a server for a test | [`Server`] |
+//! | several that find each other by name | [`Network`] |
 //! | every answer judged by the specification | [`Recording`], `conformance/`, `conformance.rs` |
 //! | how the code reads, as a test | `tidy.rs` |
 //! | the life of a server: start, stop, reload, commands | `life.rs` |
 //! | whole conversations of unmodified client libraries | `flows/` |
 
+mod network;
 mod recording;
 mod server;
 
+pub use network::Network;
 pub use recording::Recording;
 pub use server::{Failure, Faults, Server};

@@ -180,13 +180,7 @@ async fn a_store_serves_one_name_for_ever() {
     config.store.path = folder.join("copy");
     config.server.name = "first.example.org".try_into().unwrap();
     let open = |config| async move {
-        let (clock, rng) = (hearth_base::SystemClock, hearth_base::SystemRng);
-        hearth_server::Node::open(
-            &config,
-            std::sync::Arc::new(clock),
-            std::sync::Arc::new(rng),
-        )
-        .await
+        hearth_server::Node::open(&config, hearth_server::Outside::default()).await
     };
     open(config.clone()).await.unwrap().close().await.unwrap();
     config.server.name = "second.example.org".try_into().unwrap();

@@ -2,17 +2,15 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use hearth_base::{
-    SystemClock, SystemRng,
-    config::{Config, RegistrationMode, Secret},
-};
+use hearth_base::config::{Config, RegistrationMode, Secret};
 use hearth_conformance::{Recorder, Specification};
-use hearth_server::Running;
+use hearth_server::{Outside, Running};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_rustls::rustls;
 
-use crate::Recording;
+use crate::{Network, Recording};
 
 /// Why a test's server does not do what it shall.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +21,12 @@ pub enum Failure {
     /// The request went wrong.
     #[error(transparent)]
     Request(#[from] reqwest::Error),
+    /// No certificate can be made.
+    #[error(transparent)]
+    Certificate(#[from] rcgen::Error),
+    /// The name is none of a server.
+    #[error(transparent)]
+    Name(#[from] ruma::IdParseError),
     /// No folder can be made, or no port is free.
     #[error(transparent)]
     Folder(#[from] std::io::Error),
@@ -59,6 +63,7 @@ pub struct Server {
     config: Config,
     client: Client,
     folder: TempDir,
+    network: Option<Network>,
 }
 
 /// The secret of the registration endpoint for scripts.
@@ -78,6 +83,29 @@ impl Server {
     /// # Errors
     /// As [`hearth_server::start`].
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Result<Self, Failure> {
+        let (folder, mut config) = Self::settings()?;
+        change(&mut config);
+        let specification = Specification::shared()?;
+        let recorder = specification.map(|it| Arc::new(Recorder::new(it)));
+        Self::over(folder, config, recorder, None).await
+    }
+
+    /// Starts one with the name `name`, which other servers of `network` find. Its answers are not judged.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn start_in(
+        network: &Network,
+        name: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, Failure> {
+        let (folder, mut config) = Self::settings()?;
+        network.configure(&mut config, folder.path(), name)?;
+        change(&mut config);
+        Self::over(folder, config, None, Some(network.clone())).await
+    }
+
+    fn settings() -> Result<(TempDir, Config), Failure> {
         let folder = TempDir::new()?;
         let mut config = Config::default();
         config.listen.addresses = vec![([127, 0, 0, 1], 0).into()];
@@ -87,24 +115,35 @@ impl Server {
         config.registration.mode = RegistrationMode::Open;
         config.registration.shared_secret = Some(Secret::new(SHARED_SECRET));
         config.limits.rate_limit = false;
-        change(&mut config);
-        let specification = Specification::shared()?;
-        let recorder = specification.map(|it| Arc::new(Recorder::new(it)));
-        Self::over(folder, config, recorder).await
+        Ok((folder, config))
     }
 
     async fn over(
         folder: TempDir,
         config: Config,
         recorder: Option<Arc<Recorder>>,
+        network: Option<Network>,
     ) -> Result<Self, Failure> {
-        let running =
-            hearth_server::start(&config, Arc::new(SystemClock), Arc::new(SystemRng)).await?;
+        let mut outside = Outside::default();
+        if let Some(network) = &network {
+            outside.names = Arc::new(network.clone());
+        }
+        let running = hearth_server::start(&config, outside).await?;
+        if let (Some(network), Some(address)) = (&network, running.addresses().first()) {
+            network.announce(config.server.name.as_str(), address.port());
+        }
+        // The client asks for one even where it only speaks HTTP; a second call finds it installed.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         #[allow(
             clippy::disallowed_methods,
             reason = "a test's client reaches the test's server only"
         )]
-        let client = Client::builder().no_proxy().build()?;
+        let client = match &network {
+            Some(network) => network.client()?,
+            None => Client::builder().no_proxy().build()?,
+        };
         let recording = match (recorder, running.addresses().first()) {
             (Some(recorder), Some(address)) => Some(Recording::start(*address, recorder).await?),
             _ => None,
@@ -115,6 +154,7 @@ impl Server {
             config,
             client,
             folder,
+            network,
         })
     }
 
@@ -125,7 +165,7 @@ impl Server {
     pub async fn restart(self) -> Result<Self, Failure> {
         self.running.stop().await?;
         let recorder = self.recording.as_ref().map(|it| it.recorder().clone());
-        Self::over(self.folder, self.config, recorder).await
+        Self::over(self.folder, self.config, recorder, self.network).await
     }
 
     /// Stops it and removes its folder.
@@ -170,7 +210,11 @@ impl Server {
     pub fn url(&self, path: &str) -> String {
         let recorded = self.recording.as_ref().map(Recording::address);
         let address = recorded.or_else(|| self.running.addresses().first().copied());
-        address.map_or_else(String::new, |address| format!("http://{address}{path}"))
+        let scheme = match self.network {
+            Some(_) => "https",
+            None => "http",
+        };
+        address.map_or_else(String::new, |address| format!("{scheme}://{address}{path}"))
     }
 
     /// The client, for requests that [`Server::call`] cannot make.

@@ -1,0 +1,37 @@
+//! Reaching other servers: finding them, proving who asks, knowing their keys, and leaving those alone that do not answer.
+//!
+//! | file | what |
+//! |---|---|
+//! | `peers.rs` | what all of it shares |
+//! | `call.rs` | a call, from a request of Ruma's to its answer |
+//! | `discovery.rs`, `well_known.rs`, `names.rs` | where a server is |
+//! | `addresses.rs`, `policy.rs` | what the operator does not allow |
+//! | `web.rs` | connections and TLS |
+//! | `destinations.rs` | servers that did not answer |
+//! | `signing.rs`, `authentication.rs` | the signature of requests, made and checked |
+//! | `keyring.rs` | the keys of servers |
+
+mod addresses;
+mod authentication;
+mod call;
+mod destinations;
+mod discovery;
+mod keyring;
+mod names;
+mod peers;
+mod policy;
+mod signing;
+mod web;
+mod well_known;
+
+pub use addresses::is_public;
+pub use call::{CallError, Manner};
+pub use destinations::Urgency;
+pub use discovery::Destination;
+pub use keyring::Wanted;
+pub use names::{Names, NoName, Service, SystemNames};
+pub use peers::{Peers, Settings};
+pub use policy::DenyList;
+pub use web::NoWeb;
+
+pub(crate) use keyring::own_list;

@@ -1,0 +1,100 @@
+//! Owns [`Peers`]: what reaching other servers takes, shared by all who do. Must never know rooms or users.
+
+use std::sync::Arc;
+
+use hearth_base::{Clock, Rng};
+use hearth_protocol::SigningKey;
+use hearth_store::Store;
+use ruma::OwnedServerName;
+use rustls_pki_types::CertificateDer;
+
+use super::{
+    destinations::Destinations,
+    discovery::Discovery,
+    keyring::Keyring,
+    names::Names,
+    policy::DenyList,
+    web::{NoWeb, Web},
+};
+
+/// What the operator decides about other servers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This server's name.
+    pub server_name: OwnedServerName,
+    /// Certificate authorities that are trusted beside the system's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Whether other servers may be in private networks.
+    pub private_addresses: bool,
+    /// With whom this server does not speak.
+    pub deny: DenyList,
+    /// Who is asked for the keys of servers that do not answer.
+    pub notaries: Vec<OwnedServerName>,
+}
+
+impl Settings {
+    /// The system's certificate authorities, public addresses only, nobody denied, no notary.
+    #[must_use]
+    pub fn new(server_name: OwnedServerName) -> Self {
+        Self {
+            server_name,
+            extra_roots: Vec::new(),
+            private_addresses: false,
+            deny: DenyList::default(),
+            notaries: Vec::new(),
+        }
+    }
+}
+
+/// The way to other servers. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) web: Web,
+    pub(crate) discovery: Discovery,
+    pub(crate) destinations: Destinations,
+    pub(crate) keyring: Keyring,
+}
+
+impl Peers {
+    /// The way to other servers, whose names `names` looks up; requests are signed with `key`. Blocks: reads the system's
+    /// certificate authorities.
+    ///
+    /// # Errors
+    /// If the operator's certificates are none.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        key: Arc<SigningKey>,
+        names: Arc<dyn Names>,
+    ) -> Result<Self, NoWeb> {
+        let web = Web::new(
+            names.clone(),
+            &settings.extra_roots,
+            settings.private_addresses,
+        )?;
+        Ok(Self(Arc::new(Shared {
+            web,
+            discovery: Discovery::new(names, clock.clone(), rng),
+            destinations: Destinations::new(store.clone(), clock.clone()),
+            keyring: Keyring::new(),
+            settings,
+            store,
+            clock,
+            key,
+        })))
+    }
+
+    /// What the operator decided.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+}

@@ -1,0 +1,234 @@
+//! Owns the table of endpoints: which handler serves which request type, and who may call it. Must never know a particular
+//! endpoint.
+//!
+//! A request type of Ruma's says its method, its path and whether the sender has to be proven, so an endpoint is mounted by
+//! naming its handler.
+
+use std::future::Future;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRequestParts as _, RawPathParams, Request, State},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use ruma::{
+    OwnedServerName,
+    api::{
+        IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _,
+        auth_scheme::NoAuthentication, federation::authentication::ServerSignatures,
+        path_builder::PathBuilder as _,
+    },
+};
+use serde_json::value::RawValue;
+
+use crate::{Federation, error::Error};
+
+/// How deep a body may be nested: an event's content may use [`hearth_protocol::MAX_NESTING`], what is around it a few more.
+const MAX_NESTING: usize = hearth_protocol::MAX_NESTING + 8;
+
+/// The longest body of a request, in bytes: 50 events of the greatest length, and 100 messages.
+const MAX_BODY: usize = 16 << 20;
+
+/// Endpoints and the paths they are served at.
+pub(crate) struct Routes {
+    table: Vec<(Method, String)>,
+    router: Router<Federation>,
+}
+
+impl Routes {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            table: Vec::new(),
+            router: Router::new(),
+        }
+    }
+
+    /// An endpoint for anybody: `async fn handler(federation, request) -> Result<answer, Error>`.
+    pub(crate) fn open<T, R, F, Fut>(self, handler: F) -> Self
+    where
+        T: IncomingRequest<Authentication = NoAuthentication> + Send + 'static,
+        R: OutgoingResponse,
+        F: Fn(Federation, T) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Error>> + Send,
+    {
+        self.mount::<T, _, _>(move |federation: Federation, parts: Parts, body: Bytes| {
+            let handler = handler.clone();
+            async move {
+                let request = read::<T>(&federation, parts, &body).await?;
+                answer(handler(federation, request).await?)
+            }
+        })
+    }
+
+    /// An endpoint for servers: `async fn handler(federation, origin, request) -> Result<answer, Error>`.
+    pub(crate) fn server<T, R, F, Fut>(self, handler: F) -> Self
+    where
+        T: IncomingRequest<Authentication = ServerSignatures> + Send + 'static,
+        R: OutgoingResponse,
+        F: Fn(Federation, OwnedServerName, T) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, Error>> + Send,
+    {
+        self.mount::<T, _, _>(move |federation: Federation, parts: Parts, body: Bytes| {
+            let handler = handler.clone();
+            async move {
+                let origin = federation.peers.authenticate(&parts, &body).await?;
+                let request = read::<T>(&federation, parts, &body).await?;
+                answer(handler(federation, origin, request).await?)
+            }
+        })
+    }
+
+    /// These and those.
+    pub(crate) fn merge(mut self, other: Self) -> Self {
+        self.table.extend(other.table);
+        self.router = self.router.merge(other.router);
+        self
+    }
+
+    /// Method and path of every endpoint.
+    pub(crate) fn table(&self) -> &[(Method, String)] {
+        &self.table
+    }
+
+    /// What serves them.
+    pub(crate) fn into_router(self) -> Router<Federation> {
+        self.router
+    }
+
+    fn mount<T, F, Fut>(mut self, serve: F) -> Self
+    where
+        T: IncomingRequest,
+        F: Fn(Federation, Parts, Bytes) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Error>> + Send,
+    {
+        for path in T::PATH_BUILDER.all_paths() {
+            let path = numbered(path);
+            let Ok(filter) = MethodFilter::try_from(T::METHOD) else {
+                continue;
+            };
+            let serve = serve.clone();
+            let service = on(
+                filter,
+                move |State(federation): State<Federation>, request: Request| {
+                    let serve = serve.clone();
+                    async move {
+                        let (parts, body) = request.into_parts();
+                        let answered = match collect(body).await {
+                            Ok(body) => serve(federation, parts, body).await,
+                            Err(error) => Err(error),
+                        };
+                        answered.unwrap_or_else(IntoResponse::into_response)
+                    }
+                },
+            );
+            self.router = self.router.route(&path, service);
+            self.table.push((T::METHOD, path));
+        }
+        self
+    }
+}
+
+/// The path with its parameters named by their number: endpoints that share a path must agree on the names.
+fn numbered(path: &str) -> String {
+    let mut count = 0_usize;
+    let segments = path.split('/').map(|segment| {
+        if segment.starts_with('{') {
+            count += 1;
+            format!("{{p{count}}}")
+        } else {
+            segment.to_owned()
+        }
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+async fn collect(body: Body) -> Result<Bytes, Error> {
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(Error::too_large("the request body is too long"));
+        }
+        Err(_) => {
+            let status = StatusCode::BAD_REQUEST;
+            return Err(Error::new(
+                status,
+                "M_UNKNOWN",
+                "the request body could not be read",
+            ));
+        }
+    };
+    if body.is_empty() {
+        return Ok(body);
+    }
+    let text = std::str::from_utf8(&body).map_err(|_| Error::not_json("the body is not UTF-8"))?;
+    if nesting(&body) > MAX_NESTING {
+        return Err(Error::bad_json("the body is nested too deeply"));
+    }
+    serde_json::from_str::<&RawValue>(text).map_err(|e| Error::not_json(e.to_string()))?;
+    Ok(body)
+}
+
+async fn read<T: IncomingRequest>(
+    federation: &Federation,
+    mut parts: Parts,
+    body: &Bytes,
+) -> Result<T, Error> {
+    let arguments = RawPathParams::from_request_parts(&mut parts, federation)
+        .await
+        .map_err(|_| Error::invalid_param("the path is not valid UTF-8"))?;
+    let arguments: Vec<&str> = arguments.iter().map(|(_, value)| value).collect();
+    T::try_from_http_request(http::Request::from_parts(parts, body), &arguments).map_err(|e| {
+        use ruma::api::error::{DeserializationError, FromHttpRequestError};
+        match e {
+            FromHttpRequestError::Deserialization(DeserializationError::Json(e)) => {
+                Error::bad_json(e.to_string())
+            }
+            other => Error::invalid_param(other.to_string()),
+        }
+    })
+}
+
+fn answer(answer: impl OutgoingResponse) -> Result<Response, Error> {
+    let response = answer
+        .try_into_http_response::<Vec<u8>>()
+        .map_err(|e| Error::internal(&e))?;
+    let mut response = response.map(Body::from);
+    response
+        .headers_mut()
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// How deep objects and arrays are nested, counted without recursion and without believing that it is JSON.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}

@@ -1,0 +1,55 @@
+//! Owns which servers take part in a room: those with a joined user. Must never be written but together with the
+//! memberships that it counts.
+//!
+//! Specification: <https://spec.matrix.org/latest/server-server-api/#pdus>
+
+use hearth_store::{Direction, Family, SCAN_LIMIT, Table, View};
+use ruma::{OwnedServerName, RoomId, ServerName};
+
+use crate::{Error, Rooms};
+
+/// (room, server) to how many of its users are joined; zero for one whose users left.
+pub(crate) const ROOM_SERVERS: Table<(String, String), i64> =
+    Table::new(130, "room_servers", Family::Index);
+
+impl Rooms {
+    /// The servers with a joined user, this one included, `limit` at most, in no order that means anything.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn servers(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        limit: usize,
+    ) -> Result<Vec<OwnedServerName>, Error> {
+        let prefix = (room_id.as_str(),);
+        let found = view
+            .scan_prefix(&ROOM_SERVERS, prefix, Direction::Forward, SCAN_LIMIT)
+            .await?;
+        let present = found.into_iter().filter(|(_, count)| *count > 0);
+        present
+            .take(limit)
+            .map(|((_, server), _)| {
+                OwnedServerName::try_from(server)
+                    .map_err(|e| Error::corrupt(format!("an index names no server: {e}")))
+            })
+            .collect()
+    }
+
+    /// Whether the server has a joined user in the room.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn is_server_in_room(
+        &self,
+        view: &View,
+        server: &ServerName,
+        room_id: &RoomId,
+    ) -> Result<bool, Error> {
+        let count = view
+            .get(&ROOM_SERVERS, (room_id.as_str(), server.as_str()))
+            .await?;
+        Ok(count.is_some_and(|count| count > 0))
+    }
+}
