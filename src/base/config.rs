@@ -243,12 +243,15 @@ pub enum LogFormat {
 pub struct Rooms {
     /// The version of new rooms.
     pub default_version: RoomVersionId,
+    /// For how many days a room is kept that every user has left and forgotten.
+    pub keep_forgotten_days: u32,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
         Self {
             default_version: RoomVersionId::V12,
+            keep_forgotten_days: 28,
         }
     }
 }

@@ -36,10 +36,8 @@ pub(crate) async fn signal_rooms(
     batch: &mut Batch,
     user: &UserId,
 ) -> Result<(), Error> {
-    for room in app.rooms.joined_rooms(view, user).await? {
-        signal_device_change(batch, &room, user);
-    }
-    Ok(())
+    let rooms = app.rooms.joined_rooms(view, user).await?;
+    Ok(signal_device_change(view, batch, &rooms, user).await?)
 }
 
 /// Commits a planned change; nothing after a conflict, upon which the caller plans again.

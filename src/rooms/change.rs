@@ -12,6 +12,7 @@ use crate::{
     Act, Error, MemberChange, Membership, Profile, Refusal, Rooms,
     member::USER_ROOMS,
     plan::{Plan, Proposal},
+    purge::note_forgotten,
     queue::{MAX_TRIES, Work},
 };
 
@@ -83,6 +84,7 @@ impl Rooms {
             let key = (user.as_str(), room_id.as_str());
             batch.assert_equals(&USER_ROOMS, key, &member);
             batch.delete(&USER_ROOMS, key);
+            note_forgotten(&mut batch, room_id.as_str(), self.0.clock.now().0);
             batch.wake(Topic::new('u', user.as_str()));
             match self.0.store.commit(batch).await {
                 Ok(_) => return Ok(()),

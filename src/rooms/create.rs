@@ -28,24 +28,13 @@ impl Rooms {
     /// `Refused` with `RoomInUse`, `InvalidParam`, `InvalidRoomState` (also when the creator's own settings forbid what
     /// comes after), `BadJson`, `TooLarge`; `Malformed`.
     pub async fn create(&self, room: NewRoom) -> Result<OwnedRoomId, Error> {
-        if room.initial_state.len() + room.invite.len() > MAX_INITIAL {
-            return Err(Error::refused(
-                Refusal::TooLarge,
-                "too many invites and initial state events",
-            ));
-        }
         let alias = room
             .alias
             .as_deref()
             .map(|local| self.own_alias(local))
             .transpose()?;
         for attempt in 0..MAX_TRIES {
-            // Two create events of one user in one millisecond are one event, and one room where its hash names the room.
-            let shift = if attempt == 0 {
-                0
-            } else {
-                self.0.rng.number() % MAX_SHIFT
-            };
+            let shift = self.shift(attempt);
             let plan = self.plan_room(&room, alias.as_ref(), shift).await?;
             let room_id = plan.room_id.clone();
             match (commit(plan).await, room_id) {
@@ -57,6 +46,15 @@ impl Rooms {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// How many milliseconds ahead a new room is dated: two create events of one user in one millisecond are one event, and
+    /// one room where its hash names the room.
+    pub(crate) fn shift(&self, attempt: usize) -> u64 {
+        match attempt {
+            0 => 0,
+            _ => self.0.rng.number() % MAX_SHIFT,
+        }
     }
 
     /// The alias of this server with that local part.
@@ -74,12 +72,19 @@ impl Rooms {
         Ok(alias)
     }
 
-    async fn plan_room(
+    /// A plan of the whole room, whose events are dated `shift` milliseconds ahead.
+    pub(crate) async fn plan_room(
         &self,
         room: &NewRoom,
         alias: Option<&OwnedRoomAliasId>,
         shift: u64,
     ) -> Result<Plan, Error> {
+        if room.initial_state.len() + room.invite.len() > MAX_INITIAL {
+            return Err(Error::refused(
+                Refusal::TooLarge,
+                "too many invites and initial state events",
+            ));
+        }
         let version = room.version.unwrap_or_default();
         let room_id = match version.has_hashed_room_ids() {
             true => None,

@@ -30,7 +30,7 @@ pub(crate) struct Effects {
     /// Whether default push rules count it as unread.
     pub(crate) counts: bool,
     /// The user whose membership it sets, what it was and what it will be.
-    member: Option<(OwnedUserId, Option<Membership>, Membership)>,
+    member: Option<(OwnedUserId, Option<Member>, Membership)>,
     relation: Option<Relation>,
     /// The users of this server that it mentions; [`EVERYBODY`] for the whole room.
     highlights: Vec<String>,
@@ -53,7 +53,7 @@ impl Plan {
             Some(user) if pdu.event_type() == "m.room.member" => {
                 let user = UserId::parse(user)
                     .map_err(|_| Error::refused(Refusal::BadJson, "not a user id"))?;
-                let before = self.member(&user).await?.map(|member| member.membership);
+                let before = self.member(&user).await?;
                 Some((user, before, membership_of(pdu.content().get())))
             }
             _ => None,
@@ -232,15 +232,18 @@ impl Plan {
         &mut self,
         event: &StoredEvent,
         user: OwnedUserId,
-        before: Option<Membership>,
+        before: Option<Member>,
         now: Membership,
     ) {
+        let same = before.as_ref().filter(|before| before.membership == now);
         let member = Member {
             membership: now,
             position: event.position,
+            since: same.map_or(event.position, |before| before.since),
             event_id: event.event_id().to_owned(),
             sender: event.pdu.sender().to_owned(),
         };
+        let before = before.map(|member| member.membership);
         let head = &mut self.head;
         for (count, kind) in [
             (&mut head.joined, Membership::Join),

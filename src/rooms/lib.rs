@@ -10,6 +10,7 @@
 //! | how a batch comes to be | `queue.rs`, `plan.rs`, `effects.rs`, and by topic `send.rs`, `change.rs`, `create.rs` |
 //! | the state of a room | `state.rs`, `snapshot.rs` |
 //! | who may see what | `visibility.rs` |
+//! | how a room goes | `purge.rs` |
 //!
 //! Must never import users: the edges compose them.
 
@@ -25,6 +26,7 @@ mod member;
 mod membership;
 mod place;
 mod plan;
+mod purge;
 mod queue;
 mod receipt;
 mod relation;
@@ -50,6 +52,7 @@ pub use event::{StoredEvent, Transaction};
 pub use head::Head;
 pub use member::{Member, Membership};
 pub use place::{NoPlace, Place};
+pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
 pub use relation::{RelationFilter, RelationPage, Thread};
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};

@@ -67,8 +67,10 @@ impl Membership {
 pub struct Member {
     /// Which.
     pub membership: Membership,
-    /// The position of the event that made it so.
+    /// The position of the event that made it so, or showed the user in another way since.
     pub position: Position,
+    /// The position since when it is so without a break.
+    pub since: Position,
     /// That event.
     pub event_id: OwnedEventId,
     /// Who sent it.
@@ -80,6 +82,7 @@ impl Part for Member {
         (
             self.membership as u8,
             self.position,
+            self.since,
             self.event_id.as_str(),
             self.sender.as_str(),
         )
@@ -90,13 +93,14 @@ impl Part for Member {
 impl ReadPart for Member {
     fn read(r: &mut Reader<'_>) -> Result<Self, hearth_store::Error> {
         let corrupt = |reason: String| hearth_store::Error::Corrupt(reason);
-        let (number, position, event_id, sender) =
-            <(u8, Position, String, String) as ReadPart>::read(r)?;
+        let (number, position, since, event_id, sender) =
+            <(u8, Position, Position, String, String) as ReadPart>::read(r)?;
         Ok(Self {
             membership: *Membership::ALL
                 .get(usize::from(number))
                 .ok_or_else(|| corrupt("a stored membership is not known".to_owned()))?,
             position,
+            since,
             event_id: OwnedEventId::try_from(event_id).map_err(|e| corrupt(e.to_string()))?,
             sender: OwnedUserId::try_from(sender).map_err(|e| corrupt(e.to_string()))?,
         })

@@ -20,6 +20,7 @@ use crate::{
     event::{EVENTS, EventRecord},
     head::{HEADS, NUMBERS},
     member::MEMBERS,
+    purge::PURGES,
     relation::Thread,
     state::{Overlay, Root},
     timeline::{DEPTHS, EDGES, TIMELINE},
@@ -33,7 +34,8 @@ pub(crate) struct Proposal {
     pub(crate) state_key: Option<String>,
     pub(crate) content: Box<RawValue>,
     pub(crate) redacts: Option<OwnedEventId>,
-    pub(crate) transaction: Option<Transaction>,
+    /// The request, and its path ([`crate::transaction::path_of`]), for one that may be repeated.
+    pub(crate) transaction: Option<(Transaction, String)>,
     pub(crate) timestamp: Option<MilliSecondsSinceUnixEpoch>,
 }
 
@@ -56,7 +58,7 @@ pub(crate) struct Plan {
     pub(crate) members: HashMap<OwnedUserId, Member>,
     pub(crate) threads: HashMap<OwnedEventId, Option<Thread>>,
     pub(crate) annotations: HashMap<String, bool>,
-    transactions: HashMap<Transaction, OwnedEventId>,
+    transactions: HashMap<(Transaction, String), OwnedEventId>,
 }
 
 impl Plan {
@@ -179,7 +181,7 @@ impl Plan {
     /// The event that this transaction made already.
     pub(crate) async fn repeated(
         &self,
-        transaction: Option<&Transaction>,
+        transaction: Option<&(Transaction, String)>,
     ) -> Result<Option<OwnedEventId>, Error> {
         let (Some(transaction), Some(room_id)) = (transaction, &self.room_id) else {
             return Ok(None);
@@ -187,8 +189,9 @@ impl Plan {
         if let Some(id) = self.transactions.get(transaction) {
             return Ok(Some(id.clone()));
         }
+        let (transaction, path) = transaction;
         self.rooms
-            .transaction(&self.view, room_id, transaction)
+            .transaction(&self.view, room_id, path, transaction)
             .await
     }
 
@@ -234,7 +237,7 @@ impl Plan {
             state_after,
             counted: self.head.counted,
             redacted_by: None,
-            transaction: transaction.clone(),
+            transaction: transaction.clone().map(|(transaction, _)| transaction),
             pdu,
         });
         if let Some(transaction) = transaction {
@@ -248,14 +251,9 @@ impl Plan {
     }
 
     /// Remembers which event a transaction made.
-    fn remember(&mut self, transaction: Transaction, event_id: OwnedEventId) {
+    fn remember(&mut self, transaction: (Transaction, String), event_id: OwnedEventId) {
         let room_id = self.room_id().to_owned();
-        let key = (
-            transaction.user.as_str(),
-            transaction.device.as_str(),
-            room_id.as_str(),
-            transaction.id.as_str(),
-        );
+        let key = transaction.0.key(&room_id, &transaction.1);
         self.batch.assert_absent(&TRANSACTIONS, key);
         self.batch.put(&TRANSACTIONS, key, event_id.as_str());
         self.transactions.insert(transaction, event_id);
@@ -359,6 +357,7 @@ impl Plan {
         let room_id = self.room_id.as_ref().map_or("", |id| id.as_str());
         if self.seen.is_none() {
             batch.assert_absent(&NUMBERS, self.head.number);
+            batch.assert_absent(&PURGES, room_id);
             batch.put(&NUMBERS, self.head.number, room_id);
         }
         batch.assert_unchanged(&HEADS, room_id, self.seen.as_ref());

@@ -15,6 +15,7 @@ use crate::{
     event::{EVENTS, EventRecord},
     plan::{Plan, Proposal},
     queue::Work,
+    transaction::path_of,
 };
 
 impl Rooms {
@@ -45,7 +46,9 @@ impl Rooms {
 impl Plan {
     /// Plans an event that a user sends.
     pub(crate) async fn send(&mut self, event: NewEvent) -> Result<OwnedEventId, Error> {
-        if let Some(id) = self.repeated(event.transaction.as_ref()).await? {
+        let path = path_of(&event.event_type, event.redacts.as_deref());
+        let transaction = event.transaction.clone().map(|made_by| (made_by, path));
+        if let Some(id) = self.repeated(transaction.as_ref()).await? {
             return Ok(id);
         }
         if let Some(state_key) = &event.state_key {
@@ -71,7 +74,7 @@ impl Plan {
             state_key: event.state_key,
             content: event.content,
             redacts,
-            transaction: event.transaction,
+            transaction,
             timestamp: event.timestamp,
         };
         self.check_joined(&proposal).await?;

@@ -1,12 +1,13 @@
 //! Owns what happens in a room without being an event: receipts and changes of members' devices, in one log per room, so
-//! that `/sync` finds them by looking once. Must never hold more than the last of each receipt.
+//! that `/sync` finds them by looking once. Must never hold more than the last of each receipt, and the last change of each
+//! member's devices: whoever asks since an earlier moment finds that one, so the log needs no other trimming.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#receipts>
 
 use hearth_store::{
     Batch, Direction, Family, Part, Position, ReadPart, Reader, Table, Topic, View, Writer,
 };
-use ruma::{OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::{Error, Receipt, Rooms, membership::parse_user, receipt::RECEIPTS};
 
@@ -17,6 +18,10 @@ pub(crate) const SIGNALS: Table<(String, Position), Signal> =
 /// Room to the position of its newest signal.
 pub(crate) const SIGNALLED: Table<String, Position> =
     Table::new(102, "room_signalled", Family::Records);
+
+/// (room, user) to the position of the newest signal of the user's devices.
+pub(crate) const DEVICE_SIGNALLED: Table<(String, String), Position> =
+    Table::new(111, "room_device_signalled", Family::Index);
 
 /// Something that happened in a room and is no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,13 +62,38 @@ pub struct Signals {
     pub devices: Vec<OwnedUserId>,
 }
 
-/// Tells the members of a room that the devices of `user` changed, as part of `batch`.
-pub fn signal_device_change(batch: &mut Batch, room_id: &RoomId, user: &UserId) {
-    let position = batch.position();
-    let signal = Signal::Devices(user.as_str().to_owned());
-    batch.put(&SIGNALS, (room_id.as_str(), position), signal);
-    batch.put(&SIGNALLED, room_id.as_str(), position);
-    batch.wake(Topic::new('r', room_id.as_str()));
+/// Tells the members of these rooms that the devices of `user` changed, as part of `batch`, in place of what they were told
+/// before. The commit conflicts with another that tells the same, upon which the caller plans again.
+///
+/// # Errors
+/// Those of the store.
+pub async fn signal_device_change(
+    view: &View,
+    batch: &mut Batch,
+    rooms: &[OwnedRoomId],
+    user: &UserId,
+) -> Result<(), Error> {
+    let keys: Vec<_> = rooms
+        .iter()
+        .map(|id| (id.as_str(), user.as_str()))
+        .collect();
+    let told = view.get_many(&DEVICE_SIGNALLED, &keys).await?;
+    for ((room_id, user), told) in keys.into_iter().zip(told) {
+        let position = batch.position();
+        batch.assert_unchanged(&DEVICE_SIGNALLED, (room_id, user), told);
+        if let Some(told) = told {
+            batch.delete(&SIGNALS, (room_id, told));
+        }
+        batch.put(&DEVICE_SIGNALLED, (room_id, user), position);
+        batch.put(
+            &SIGNALS,
+            (room_id, position),
+            Signal::Devices(user.to_owned()),
+        );
+        batch.put(&SIGNALLED, room_id, position);
+        batch.wake(Topic::new('r', room_id));
+    }
+    Ok(())
 }
 
 impl Rooms {

@@ -17,7 +17,6 @@ use hearth_store::{Error as StoreError, Family, Part, ReadPart, Reader, Table, V
 use quick_cache::{Weighter, sync::Cache};
 use ruma::OwnedEventId;
 
-mod collector;
 mod diff;
 mod edit;
 mod entry;
@@ -28,7 +27,6 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use collector::Collected;
 pub use diff::{Change, Differences};
 pub use overlay::Overlay;
 pub use scan::{Scan, Which};

@@ -5,6 +5,7 @@
 mod creation;
 mod history;
 mod membership;
+mod purging;
 mod queueing;
 mod reading;
 mod redaction;

@@ -1,5 +1,5 @@
-//! Owns replacing a room by one of another version. Must never leave the old room pointing to one that is not there: the
-//! new room comes first.
+//! Owns replacing a room by one of another version. Must never leave a new room without the old one pointing to it, nor the
+//! other way: both change in one batch that asserts both heads.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#room-upgrades>
 
@@ -13,6 +13,8 @@ use serde_json::{Value, json, value::RawValue, value::to_raw_value};
 use crate::{
     Error, Head, InitialState, NewEvent, NewRoom, Profile, Refusal, Rooms, StoredEvent,
     alias::{ALIASES, AliasTarget, PUBLISHED, ROOM_ALIASES},
+    plan::Plan,
+    queue::MAX_TRIES,
 };
 
 /// The state that the new room takes over, apart from power levels and bans.
@@ -45,47 +47,101 @@ impl Rooms {
         version: RoomVersion,
         additional_creators: Vec<OwnedUserId>,
     ) -> Result<OwnedRoomId, Error> {
-        let view = self.0.store.view().await?;
-        let head = self.known_head(&view, room_id).await?;
-        if !self.is_joined(&view, user, room_id).await? {
+        for attempt in 0..MAX_TRIES {
+            let old = Plan::open(self, room_id.to_owned())
+                .await?
+                .ok_or_else(|| Error::not_found("there is no such room"))?;
+            let mut room = self
+                .successor(&old, room_id, user, version, &additional_creators)
+                .await?;
+            room.profile = profile.clone();
+            let new = self.plan_room(&room, None, self.shift(attempt)).await?;
+            let id = new.room_id.clone();
+            let id = id.ok_or_else(|| Error::corrupt("a room without an id"))?;
+            let (_, batch, settled_new) = new.finish();
+            let old = self.plan_replaced(old, batch, room_id, user, &id).await?;
+            let (_, batch, settled_old) = old.finish();
+            match self.0.store.commit(batch).await {
+                Ok(committed) => {
+                    settled_new.cache(self, &committed);
+                    settled_old.cache(self, &committed);
+                    return Ok(id);
+                }
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Failed(error)) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// What the new room is to be, if the user may have it.
+    async fn successor(
+        &self,
+        old: &Plan,
+        room_id: &RoomId,
+        user: &UserId,
+        version: RoomVersion,
+        additional_creators: &[OwnedUserId],
+    ) -> Result<NewRoom, Error> {
+        let (view, head) = (&old.view, &old.head);
+        if !self.is_joined(view, user, room_id).await? {
             return Err(Error::forbidden("you are not in this room"));
         }
-        let levels = self.power_levels(&view, &head, head.state).await?;
+        let levels = self.power_levels(view, head, head.state).await?;
         if levels.user(user) < levels.state("m.room.tombstone") {
             return Err(Error::forbidden("you may not replace this room"));
         }
         let mut room = NewRoom::by(user.to_owned());
-        room.profile = profile;
         room.version = Some(version);
-        room.is_public = self.is_published(&view, room_id).await?;
-        let create = self.create_event(&view, &head).await?;
+        room.is_public = self.is_published(view, room_id).await?;
+        let create = self.create_event(view, head).await?;
         room.creation_content = Some(successor_content(
             &create,
             room_id,
             head.extremities.last().map(|id| id.as_str()),
             version,
-            &additional_creators,
+            additional_creators,
         )?);
-        room.initial_state = self.kept_state(&view, &head).await?;
-        if let Some(levels) = self
-            .kept_levels(&view, &head, user, version, &additional_creators)
-            .await?
-        {
-            room.initial_state.push(levels);
-        }
-        let new = self.create(room).await?;
+        room.initial_state = self.kept_state(view, head).await?;
+        let levels = self
+            .kept_levels(view, head, user, version, additional_creators)
+            .await?;
+        room.initial_state.extend(levels);
+        Ok(room)
+    }
+
+    /// Plans what happens in the old room on top of `batch`, which makes the new one: the tombstone, aliases that move, and
+    /// silence.
+    async fn plan_replaced(
+        &self,
+        mut old: Plan,
+        batch: Batch,
+        room_id: &RoomId,
+        user: &UserId,
+        new: &RoomId,
+    ) -> Result<Plan, Error> {
+        old.batch = batch;
         let tombstone = json!({ "body": "This room has been replaced", "replacement_room": new });
-        self.send(NewEvent::state(
-            room_id.to_owned(),
-            user.to_owned(),
-            "m.room.tombstone",
-            "",
-            raw(&tombstone)?,
-        ))
-        .await?;
-        self.move_aliases(room_id, &new).await?;
-        self.quiet(room_id, user).await?;
-        Ok(new)
+        let event = |event_type: &str, content: &Value| {
+            let (room_id, user) = (room_id.to_owned(), user.to_owned());
+            Ok::<_, Error>(NewEvent::state(
+                room_id,
+                user,
+                event_type,
+                "",
+                raw(content)?,
+            ))
+        };
+        old.send(event("m.room.tombstone", &tombstone)?).await?;
+        self.move_aliases(&mut old, room_id, new).await?;
+        if let Some(content) = self.quieter(&old).await? {
+            // Not to be allowed to is no failure: a refused event leaves no trace in the plan.
+            match old.send(event("m.room.power_levels", &content)?).await {
+                Ok(_) | Err(Error::Forbidden(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(old)
     }
 
     async fn create_event(&self, view: &View, head: &Head) -> Result<Arc<StoredEvent>, Error> {
@@ -180,13 +236,12 @@ impl Rooms {
     }
 
     /// Lets the aliases and the directory point to the new room.
-    async fn move_aliases(&self, old: &RoomId, new: &RoomId) -> Result<(), Error> {
-        let view = self.0.store.view().await?;
-        let mut batch = Batch::new();
-        for alias in self.aliases_of(&view, old).await? {
-            let Some(target) = view.get(&ALIASES, alias.as_str()).await? else {
+    async fn move_aliases(&self, plan: &mut Plan, old: &RoomId, new: &RoomId) -> Result<(), Error> {
+        for alias in self.aliases_of(&plan.view, old).await? {
+            let Some(target) = plan.view.get(&ALIASES, alias.as_str()).await? else {
                 continue;
             };
+            let batch = &mut plan.batch;
             batch.assert_equals(&ALIASES, alias.as_str(), &target);
             let moved = AliasTarget {
                 room_id: new.as_str().to_owned(),
@@ -196,30 +251,21 @@ impl Rooms {
             batch.delete(&ROOM_ALIASES, (old.as_str(), alias.as_str()));
             batch.put(&ROOM_ALIASES, (new.as_str(), alias.as_str()), ());
         }
-        batch.delete(&PUBLISHED, old.as_str());
-        match self.0.store.commit(batch).await {
-            // An alias that changed at this very moment stays with the old room, as its maker wants it.
-            Ok(_) | Err(CommitError::Conflict) => Ok(()),
-            Err(CommitError::Failed(error)) => Err(error.into()),
-        }
+        plan.batch.delete(&PUBLISHED, old.as_str());
+        Ok(())
     }
 
-    /// Asks for more power to speak in the old room than guests have. Not to be allowed to is no failure.
-    async fn quiet(&self, room_id: &RoomId, user: &UserId) -> Result<(), Error> {
-        let view = self.0.store.view().await?;
-        let head = self.known_head(&view, room_id).await?;
-        let current = self
-            .state_event(&view, &head, head.state, "m.room.power_levels", "")
-            .await?;
-        let Some(current) = current else {
-            return Ok(());
+    /// Power levels by which it takes more to speak in the old room than guests have.
+    async fn quieter(&self, old: &Plan) -> Result<Option<Value>, Error> {
+        let Some(current) = old.state("m.room.power_levels", "").await? else {
+            return Ok(None);
         };
         let Ok(mut content) = serde_json::from_str::<Value>(current.pdu.content().get()) else {
-            return Ok(());
+            return Ok(None);
         };
-        let levels = self.power_levels(&view, &head, head.state).await?;
+        let levels = old.levels().await?;
         let Level::Finite(default) = levels.users_default() else {
-            return Ok(());
+            return Ok(None);
         };
         let wanted = default.saturating_add(1).max(50);
         for (field, level) in [
@@ -230,17 +276,7 @@ impl Rooms {
                 content[field] = wanted.into();
             }
         }
-        let event = NewEvent::state(
-            room_id.to_owned(),
-            user.to_owned(),
-            "m.room.power_levels",
-            "",
-            raw(&content)?,
-        );
-        match self.send(event).await {
-            Ok(_) | Err(Error::Forbidden(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(Some(content))
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `tls.rs` | certificates |
 //! | `front.rs` | what surrounds every endpoint: CORS, compression, panics, metrics |
 //! | `pace.rs` | the rate limit |
+//! | `removal.rs` | the removal of forgotten rooms, in the background |
 //! | `telemetry.rs` | metrics |
 //! | `memory.rs` | how the process gives memory back |
 //! | `control.rs` | the socket over which the command line talks to a running server |
@@ -26,6 +27,7 @@ mod listen;
 mod memory;
 mod node;
 mod pace;
+mod removal;
 mod serve;
 mod telemetry;
 mod tls;

@@ -182,6 +182,11 @@ impl Node {
         &self.users
     }
 
+    /// The rooms, for work in the background.
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {

@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     Error, Node, Outside, control, front,
     listen::{self, Manners},
-    telemetry,
+    removal, telemetry,
     tls::Tls,
 };
 
@@ -63,6 +63,12 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
     let key_file: Arc<Path> = config.server.signing_key_file.as_path().into();
     let socket = &config.server.control_socket;
     tasks.spawn(control::serve(socket, node.clone(), key_file, stopping.clone()).await?);
+    let kept_for = Duration::from_secs(24 * 3600 * u64::from(config.rooms.keep_forgotten_days));
+    tasks.spawn(removal::serve(
+        node.rooms().clone(),
+        kept_for,
+        stopping.clone(),
+    ));
     let mut addresses = Vec::new();
     for (listener, may_encrypt) in listeners {
         let bound = listener

@@ -52,6 +52,14 @@ fn install() -> Result<PrometheusHandle, BuildError> {
         "hearth_panics_total",
         "Requests that ended in a defect of the server"
     );
+    metrics::describe_counter!(
+        "hearth_rooms_removed_total",
+        "Rooms that every user had left and forgotten, and of which nothing is left"
+    );
+    metrics::describe_counter!(
+        "hearth_room_records_removed_total",
+        "Records of such rooms that were removed, without nodes of their state"
+    );
     Ok(handle)
 }
 

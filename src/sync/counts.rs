@@ -16,7 +16,7 @@ pub(crate) async fn read(
     reading: &Reading<'_>,
     room: &RoomWindow<'_>,
 ) -> Result<(Unread, BTreeMap<OwnedEventId, Unread>), Error> {
-    let joined_at = room.member.position;
+    let joined_at = room.member.since;
     let unread = reading
         .rooms()
         .unread(reading.view, reading.user(), room.id, room.head, joined_at)

@@ -37,7 +37,7 @@ impl Shared {
                 let (view, user) = (reading.view, reading.user());
                 reading
                     .users()
-                    .own_device_changes(view, user, since, reading.upto())
+                    .own_device_changes(view, user, since)
                     .await?
             }
         };

@@ -52,9 +52,10 @@ const CROSS_SIGNING: Table<(String, String), Bytes> =
 /// (user, device id or public key, signer, key id of the signer) to a signature that was added later.
 const SIGNATURES: Table<(String, String, String, String), String> =
     Table::new(54, "key_signatures", Family::Index);
-/// (user, position) to a user whose keys look different to the former since then, without a room that says so.
-const OWN_CHANGES: Table<(String, Position), String> =
-    Table::new(55, "own_key_changes", Family::Log);
+/// (user, another) to when the keys of the other last began to look different to the user, without a room that says so.
+/// Under an empty name: the newest of those. Only the last change of each is kept, so it needs no trimming.
+const OWN_CHANGES: Table<(String, String), Position> =
+    Table::new(55, "own_key_changes", Family::Index);
 
 /// A fallback key as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,7 +131,9 @@ impl Users {
 /// Records that the keys of `changed` look different to `user` from here on, and wakes `user`.
 fn note_change_for(batch: &mut Batch, user: &UserId, changed: &UserId) {
     let position = batch.position();
-    batch.put(&OWN_CHANGES, (user.as_str(), position), changed.as_str());
+    for name in [changed.as_str(), ""] {
+        batch.put(&OWN_CHANGES, (user.as_str(), name), position);
+    }
     batch.wake(Topic::new('u', user.as_str()));
 }
 

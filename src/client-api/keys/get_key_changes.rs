@@ -26,18 +26,20 @@ pub(super) async fn get_key_changes(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
-    let (from, to) = (position(&request.from)?, position(&request.to)?);
+    // The end is a hint: what is kept of a user is the last change, which may lie behind it.
+    let from = position(&request.from)?;
+    position(&request.to)?;
     let view = app.store.view().await?;
     let user = &session.user_id;
     let mut changes = Changes {
-        changed: app.users.own_device_changes(&view, user, from, to).await?,
+        changed: app.users.own_device_changes(&view, user, from).await?,
         left: BTreeSet::new(),
     };
     for (room, member) in app.rooms.rooms_of(&view, user).await? {
         let moved = member.position > from;
         match member.membership {
             Membership::Join if moved => changes.changed.extend(joined(&app, &view, &room).await?),
-            Membership::Join => room_changes(&app, &view, &room, from, to, &mut changes).await?,
+            Membership::Join => room_changes(&app, &view, &room, from, &mut changes).await?,
             Membership::Leave | Membership::Ban if moved => {
                 changes.left.extend(joined(&app, &view, &room).await?);
             }
@@ -61,10 +63,12 @@ async fn room_changes(
     view: &View,
     room: &RoomId,
     from: Position,
-    to: Position,
     changes: &mut Changes,
 ) -> Result<(), Error> {
-    let signals = app.rooms.signals_since(view, room, from, to).await?;
+    let signals = app
+        .rooms
+        .signals_since(view, room, from, view.position())
+        .await?;
     changes.changed.extend(signals.devices);
     let Some(head) = app.rooms.head(view, room).await? else {
         return Ok(());

@@ -230,14 +230,3 @@ pub(crate) fn hash(room: u64, bytes: &[u8]) -> Hash {
     out.copy_from_slice(&digest[..size_of::<Hash>()]);
     out
 }
-
-/// The next higher hash; `None` after the highest.
-pub(crate) fn after(mut hash: Hash) -> Option<Hash> {
-    for byte in hash.iter_mut().rev() {
-        *byte = byte.wrapping_add(1);
-        if *byte != 0 {
-            return Some(hash);
-        }
-    }
-    None
-}

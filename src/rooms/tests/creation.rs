@@ -1,11 +1,12 @@
 //! New rooms: presets, overrides, every version, upgrades.
 
 use hearth_protocol::{Level, RoomVersion};
+use hearth_store::Direction;
 use ruma::room_alias_id;
 use serde_json::{json, value::to_raw_value};
 
-use super::{House, user};
-use crate::{Error, InitialState, Membership, NewRoom, Preset, Profile, Refusal};
+use super::{House, is_forbidden, user};
+use crate::{Error, InitialState, Membership, NewRoom, Preset, Profile, Refusal, head::HEADS};
 
 fn state(event_type: &str, content: serde_json::Value) -> InitialState {
     InitialState {
@@ -216,4 +217,93 @@ async fn settings_that_contradict_themselves_are_refused() {
         ),
         "{refused}"
     );
+}
+
+/// Room ids of all rooms that there are.
+async fn all_rooms(house: &House) -> Vec<String> {
+    let all = "".."\u{10FFFF}";
+    let view = house.view().await;
+    let heads = view.scan(&HEADS, all, Direction::Forward, 100).await;
+    heads.unwrap().into_iter().map(|(id, _)| id).collect()
+}
+
+/// Both rooms change in one batch: the events of the upgrade follow each other in the log.
+#[tokio::test]
+async fn an_upgrade_is_one_commit() {
+    let house = House::open();
+    let room = house.company(&["alice", "bob"]).await;
+    let alias = room_alias_id!("#old:home");
+    let by = user("alice");
+    house.rooms.set_alias(alias, &room, &by).await.unwrap();
+    let before = house.view().await.position();
+    let version = RoomVersion::default();
+    let upgrade = house
+        .rooms
+        .upgrade(&room, &by, Profile::default(), version, vec![]);
+    let new = upgrade.await.unwrap();
+    let view = house.view().await;
+    let mut positions = Vec::new();
+    for id in [&room, &new] {
+        let (from, to) = (before, view.position());
+        let page = house
+            .rooms
+            .timeline(&view, id, from, to, Direction::Forward, 100);
+        positions.extend(page.await.unwrap().iter().map(|event| event.position.0));
+    }
+    positions.sort_unstable();
+    let expected: Vec<_> = (before.next().0..=view.position().0).collect();
+    assert_eq!(
+        positions, expected,
+        "nothing else happened, and nothing is missing"
+    );
+    let target = house.rooms.resolve_alias(&view, alias).await.unwrap();
+    assert_eq!(target.unwrap().0, new);
+}
+
+/// Whatever happens in the old room at the same time, each new room is one that the old one points to or pointed to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_conflicts_leaves_no_room_behind() {
+    let house = House::open();
+    let room = house.company(&["alice", "bob"]).await;
+    let by = user("alice");
+    let version = RoomVersion::default();
+    let upgrade = |rooms: &crate::Rooms| {
+        let (rooms, room, by) = (rooms.clone(), room.clone(), by.clone());
+        async move {
+            rooms
+                .upgrade(&room, &by, Profile::default(), version, vec![])
+                .await
+        }
+    };
+    let talk = async {
+        for step in 0..10 {
+            house.say(&room, "alice", &step.to_string()).await;
+        }
+    };
+    let (first, second, ()) = tokio::join!(upgrade(&house.rooms), upgrade(&house.other), talk);
+    let mut made: Vec<_> = [first, second].into_iter().flatten().collect();
+    assert!(!made.is_empty());
+    let tombstone = house.content(&room, "m.room.tombstone").await;
+    assert!(
+        made.iter()
+            .any(|new| tombstone["replacement_room"] == new.as_str())
+    );
+    made.push(room);
+    let mut made: Vec<_> = made.iter().map(ToString::to_string).collect();
+    made.sort_unstable();
+    assert_eq!(all_rooms(&house).await, made);
+}
+
+/// What the new room would not allow is refused before anything is there.
+#[tokio::test]
+async fn an_upgrade_that_is_refused_leaves_nothing() {
+    let house = House::open();
+    let room = house.company(&["alice", "bob"]).await;
+    let version = RoomVersion::default();
+    let bob = user("bob");
+    let upgrade = house
+        .rooms
+        .upgrade(&room, &bob, Profile::default(), version, vec![]);
+    assert!(is_forbidden(&upgrade.await));
+    assert_eq!(all_rooms(&house).await, [room.as_str()]);
 }

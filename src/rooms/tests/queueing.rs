@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hearth_store::{Direction, Position};
+use ruma::OwnedRoomId;
 use serde_json::{json, value::to_raw_value};
 
 use super::{House, user};
@@ -124,13 +125,52 @@ async fn a_repeated_transaction_is_one_event() {
     assert_eq!(
         house
             .rooms
-            .transaction(&view, &room, &transaction("1"))
+            .transaction(&view, &room, "send/m.room.message", &transaction("1"))
             .await
             .unwrap(),
         Some(a.clone())
     );
     let event = house.other.event(&view, &a).await.unwrap().unwrap();
     assert_eq!(event.transaction, Some(transaction("1")));
+}
+
+/// A transaction is told apart by its device and by the whole path: room, what is sent, what is redacted.
+#[tokio::test]
+async fn a_transaction_on_another_path_is_another_event() {
+    let house = House::open();
+    let room = house.room(Preset::PrivateChat).await;
+    let target = house.say(&room, "alice", "to be redacted").await;
+    let other_target = house.say(&room, "alice", "also").await;
+    let request = |room: &OwnedRoomId, device: &str, event_type: &str, redacts| {
+        let content = to_raw_value(&json!({ "body": "x", "msgtype": "m.text" })).unwrap();
+        let mut event = NewEvent::message(room.clone(), user("alice"), event_type, content);
+        event.redacts = redacts;
+        event.transaction = Some(Transaction {
+            user: user("alice"),
+            device: device.into(),
+            id: "1".to_owned(),
+        });
+        event
+    };
+    let (message, redaction) = ("m.room.message", "m.room.redaction");
+    let elsewhere = house.room(Preset::PrivateChat).await;
+    let requests = [
+        request(&room, "PHONE", message, None),
+        request(&room, "LAPTOP", message, None),
+        request(&elsewhere, "PHONE", message, None),
+        request(&room, "PHONE", "org.example.other", None),
+        request(&room, "PHONE", redaction, Some(target)),
+        request(&room, "PHONE", redaction, Some(other_target)),
+    ];
+    let mut made = Vec::new();
+    for request in &requests {
+        made.push(house.rooms.send(request.clone()).await.unwrap());
+    }
+    let different: std::collections::HashSet<_> = made.iter().collect();
+    assert_eq!(different.len(), requests.len());
+    for (request, id) in requests.iter().zip(&made) {
+        assert_eq!(house.other.send(request.clone()).await.unwrap(), *id);
+    }
 }
 
 #[tokio::test]

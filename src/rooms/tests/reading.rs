@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use hearth_store::{Batch, Direction, Position};
+use hearth_store::{Batch, CommitError, Direction, Position};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, room_alias_id};
 use serde_json::{Value, json};
 
 use super::{House, is_forbidden, user};
-use crate::{Counts, Error, ReceiptThread, Refusal, RelationFilter, Unread, signal_device_change};
+use crate::{
+    Act, Counts, Error, ReceiptThread, Refusal, RelationFilter, Unread,
+    signal::{SIGNALS, signal_device_change},
+};
 
 async fn unread(house: &House, room: &OwnedRoomId, name: &str) -> Unread {
     let view = house.view().await;
@@ -20,7 +23,7 @@ async fn unread(house: &House, room: &OwnedRoomId, name: &str) -> Unread {
         .unwrap();
     house
         .rooms
-        .unread(&view, &user(name), room, &head, member.position)
+        .unread(&view, &user(name), room, &head, member.since)
         .await
         .unwrap()
 }
@@ -121,6 +124,84 @@ async fn threads_are_counted_and_read_apart() {
     assert_eq!(unread(&house, &room, "bob").await, Unread::default());
 }
 
+async fn signal(house: &House, room: &OwnedRoomId, name: &str) {
+    let view = house.view().await;
+    let mut batch = Batch::new();
+    let rooms = std::slice::from_ref(room);
+    signal_device_change(&view, &mut batch, rooms, &user(name))
+        .await
+        .unwrap();
+    house.store.commit(batch).await.unwrap();
+}
+
+/// A user who is shown under another name has read no more than before, and one who comes back starts anew.
+#[tokio::test]
+async fn another_name_leaves_unread_what_is_unread() {
+    let house = House::open();
+    let room = house.company(&["alice", "bob"]).await;
+    house.say(&room, "alice", "one").await;
+    house.say(&room, "alice", "two").await;
+    let face = crate::Profile {
+        displayname: Some("Bob".to_owned()),
+        avatar_url: None,
+    };
+    let shown = house.rooms.update_profile(room.clone(), user("bob"), face);
+    shown.await.unwrap();
+    assert_eq!(unread(&house, &room, "bob").await.all.notifications, 2);
+    house.act(&room, "bob", "bob", Act::Leave).await.unwrap();
+    house.say(&room, "alice", "while away").await;
+    house.join(&room, "bob").await.unwrap();
+    assert_eq!(unread(&house, &room, "bob").await.all.notifications, 0);
+    house.say(&room, "alice", "welcome back").await;
+    assert_eq!(unread(&house, &room, "bob").await.all.notifications, 1);
+}
+
+/// However often the devices of a member change, the room keeps one signal, and whoever asks since any earlier moment finds
+/// it.
+#[tokio::test]
+async fn the_last_change_of_devices_is_all_that_is_kept() {
+    let house = House::open();
+    let room = house.company(&["alice", "bob"]).await;
+    let mut moments = vec![house.view().await.position()];
+    for _ in 0..20 {
+        signal(&house, &room, "alice").await;
+        signal(&house, &room, "bob").await;
+        moments.push(house.view().await.position());
+    }
+    let view = house.view().await;
+    let kept = view
+        .scan_prefix(&SIGNALS, (room.as_str(),), Direction::Forward, 100)
+        .await
+        .unwrap();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    let last = moments.pop().unwrap();
+    for since in moments {
+        let signals = house.rooms.signals_since(&view, &room, since, last).await;
+        assert_eq!(signals.unwrap().devices, [user("alice"), user("bob")]);
+    }
+    let signals = house.rooms.signals_since(&view, &room, last, last).await;
+    assert!(signals.unwrap().devices.is_empty());
+}
+
+/// Two that tell the same at the same time conflict, so that no signal is left behind.
+#[tokio::test]
+async fn two_changes_of_devices_at_once_conflict() {
+    let house = House::open();
+    let room = house.company(&["alice"]).await;
+    let view = house.view().await;
+    let mut batches = [Batch::new(), Batch::new()];
+    for batch in &mut batches {
+        let rooms = std::slice::from_ref(&room);
+        signal_device_change(&view, batch, rooms, &user("alice"))
+            .await
+            .unwrap();
+    }
+    let [first, second] = batches;
+    house.store.commit(first).await.unwrap();
+    let conflict = house.store.commit(second).await;
+    assert!(matches!(conflict, Err(CommitError::Conflict)));
+}
+
 #[tokio::test]
 async fn receipts_move_forward_and_leave_one_signal() {
     let house = House::open();
@@ -138,9 +219,7 @@ async fn receipts_move_forward_and_leave_one_signal() {
         .receipt(&user("bob"), &room, &a, true, ReceiptThread::Main)
         .await
         .unwrap();
-    let mut batch = Batch::new();
-    signal_device_change(&mut batch, &room, &user("alice"));
-    house.store.commit(batch).await.unwrap();
+    signal(&house, &room, "alice").await;
     let view = house.view().await;
     let signals = house
         .rooms

@@ -129,7 +129,10 @@ async fn device_lists_follow_the_rooms_that_are_shared() {
     assert_eq!(answer["device_lists"]["changed"], json!(["@bob:home"]));
 
     let mut batch = hearth_store::Batch::new();
-    hearth_rooms::signal_device_change(&mut batch, &room, &user("bob"));
+    let (view, rooms) = (house.store.view().await.unwrap(), [room.clone()]);
+    hearth_rooms::signal_device_change(&view, &mut batch, &rooms, &user("bob"))
+        .await
+        .unwrap();
     house.store.commit(batch).await.unwrap();
     let (since, answer) = house.next(&alice, since).await;
     assert_eq!(answer["device_lists"]["changed"], json!(["@bob:home"]));

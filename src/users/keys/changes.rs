@@ -12,8 +12,8 @@ use super::OWN_CHANGES;
 use crate::{Error, Users};
 
 impl Users {
-    /// The users whose keys look different to `user` since `after` (exclusive) up to `upto` (inclusive): `user` themselves when
-    /// a device or key of theirs changed, and others whom `user` signed.
+    /// The users whose keys look different to `user` since `after` (exclusive): `user` themselves when a device or key of
+    /// theirs changed, and others whom `user` signed. What changed again later is told as well, whenever it first did.
     ///
     /// # Errors
     /// Those of the store.
@@ -22,16 +22,29 @@ impl Users {
         view: &View,
         user: &UserId,
         after: Position,
-        upto: Position,
     ) -> Result<BTreeSet<OwnedUserId>, Error> {
-        let range = (user.as_str(), after.next())..(user.as_str(), upto.next());
-        // The newest ones, should there ever be more: all of them say much the same.
-        let found = view
-            .scan(&OWN_CHANGES, range, Direction::Backward, SCAN_LIMIT)
-            .await?;
-        Ok(found
-            .into_iter()
-            .filter_map(|(_, changed)| OwnedUserId::try_from(changed).ok())
-            .collect())
+        let mut changed = BTreeSet::new();
+        let newest = view.get(&OWN_CHANGES, (user.as_str(), "")).await?;
+        if newest.is_none_or(|newest| newest <= after) {
+            return Ok(changed);
+        }
+        let mut from = "\u{1}".to_owned();
+        loop {
+            let range = (user.as_str(), from.as_str())..(user.as_str(), "\u{10FFFF}");
+            let page: Vec<((String, String), Position)> = view
+                .scan(&OWN_CHANGES, range, Direction::Forward, SCAN_LIMIT)
+                .await?;
+            let more = page.len() == SCAN_LIMIT;
+            for ((_, name), position) in page {
+                // The lowest letter that a user id may hold is above this one.
+                from = format!("{name}\u{1}");
+                if position > after {
+                    changed.extend(OwnedUserId::try_from(name));
+                }
+            }
+            if !more {
+                return Ok(changed);
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hearth_base::{Clock as _, ManualClock, Millis, SeededRng};
 use hearth_protocol::SigningKey;
-use hearth_store::{Batch, MemoryHints, Store, View, engines::rocksdb};
+use hearth_store::{Batch, Direction, MemoryHints, Position, Store, View, engines::rocksdb};
 use proptest::prelude::*;
 use ruma::{
     DeviceId, OwnedUserId, UserId,
@@ -15,6 +15,7 @@ use ruma::{
 };
 use serde_json::{Value, json, value::to_raw_value};
 
+use super::{OWN_CHANGES, note_change_for};
 use crate::{Error, Limits, Refusal, SignatureFault, Users, device::plan_arrival};
 
 /// A store in a folder that goes with the guard, and the users over it.
@@ -365,7 +366,7 @@ async fn signatures_count_only_from_the_keys_that_may_make_them() {
     assert!(outcome.failures.is_empty() && outcome.changed);
     let after = view(&users).await;
     let changed = users
-        .own_device_changes(&after, alice(), before, after.position())
+        .own_device_changes(&after, alice(), before)
         .await
         .unwrap();
     assert_eq!(changed.into_iter().collect::<Vec<_>>(), [alice()]);
@@ -429,4 +430,32 @@ async fn signatures_count_only_from_the_keys_that_may_make_them() {
         .await
         .unwrap();
     assert!(answer.device_keys[alice()].is_empty());
+}
+
+/// However often keys change, one record of each user is kept, and whoever asks since any earlier moment finds it.
+#[tokio::test]
+async fn the_last_change_of_keys_is_all_that_is_kept() {
+    let (_folder, users) = fixture(ManualClock::at(Millis(1)));
+    let mut moments = vec![view(&users).await.position()];
+    for _ in 0..20 {
+        let mut batch = Batch::new();
+        note_change_for(&mut batch, alice(), alice());
+        note_change_for(&mut batch, alice(), bob());
+        note_change_for(&mut batch, bob(), bob());
+        users.store.commit(batch).await.unwrap();
+        moments.push(view(&users).await.position());
+    }
+    let now = view(&users).await;
+    let kept: Vec<((String, String), Position)> = now
+        .scan_prefix(&OWN_CHANGES, (alice().as_str(),), Direction::Forward, 100)
+        .await
+        .unwrap();
+    assert_eq!(kept.len(), 3, "two users, and the newest: {kept:?}");
+    let last = moments.pop().unwrap();
+    for since in moments {
+        let changed = users.own_device_changes(&now, alice(), since).await;
+        assert!(changed.unwrap().iter().eq([alice(), bob()]));
+    }
+    let changed = users.own_device_changes(&now, alice(), last).await;
+    assert!(changed.unwrap().is_empty());
 }
