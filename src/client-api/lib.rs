@@ -42,8 +42,10 @@ mod room_directory;
 mod room_events;
 mod room_membership;
 mod routes;
+mod search;
 mod show;
 mod spaces;
+mod succession;
 mod summary;
 mod sync_events;
 mod third_parties;
@@ -93,6 +95,7 @@ fn endpoints() -> Routes {
         .merge(room_directory::routes())
         .merge(room_events::routes())
         .merge(room_membership::routes())
+        .merge(search::routes())
         .merge(spaces::routes())
         .merge(sync_events::routes())
         .merge(third_parties::routes())

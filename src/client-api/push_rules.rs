@@ -8,6 +8,7 @@ use ruma::push::{AnyPushRule, RuleKind, Ruleset};
 use crate::{App, error::Error, routes::Routes};
 
 mod delete_pushrule;
+mod get_notifications;
 mod get_pushers;
 mod get_pushrule;
 mod get_pushrule_actions;
@@ -23,6 +24,7 @@ mod set_pushrule_enabled;
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .user(delete_pushrule::delete_pushrule)
+        .user(get_notifications::get_notifications)
         .user(get_pushers::get_pushers)
         .user(get_pushrule::get_pushrule)
         .user(get_pushrule_actions::get_pushrule_actions)

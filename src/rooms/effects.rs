@@ -3,11 +3,11 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#push-rules>
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use hearth_protocol::{Pdu, PowerLevels};
 use hearth_store::Topic;
-use ruma::{OwnedEventId, OwnedUserId, UserId};
+use ruma::{OwnedEventId, OwnedUserId, ServerName, UserId};
 use serde::Deserialize;
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     relation::{
         ANNOTATIONS, RELATIONS, Related, THREAD_ORDER, THREAD_USERS, THREADS, Thread, relation_of,
     },
+    search,
     servers::ROOM_SERVERS,
     unread::{EVERYBODY, HIGHLIGHTS, LAST_SENT, LastSent, THREAD_EVENTS},
     visibility::membership_of,
@@ -24,6 +25,9 @@ use crate::{
 
 /// How many users one event may highlight.
 const MAX_MENTIONS: usize = 100;
+
+/// How many words of a message are looked up as names.
+const MAX_NAMES: usize = 64;
 
 /// What an event will do.
 pub(crate) struct Effects {
@@ -62,7 +66,7 @@ impl Plan {
         Ok(Effects {
             counts: counts(pdu) && !edits,
             member,
-            highlights: match pdu.is_state() || edits {
+            highlights: match edits {
                 true => Vec::new(),
                 false => self.foresee_highlights(pdu).await?,
             },
@@ -139,8 +143,37 @@ impl Plan {
         Ok(self.view.get(&ANNOTATIONS, key).await?.is_some())
     }
 
-    /// Whom the event mentions: intentional mentions only, as the default push rules have it.
+    /// Whom the event highlights by the default push rules: all, where the room is replaced; else those whom it mentions
+    /// or, if it says nothing of mentions, names. Notices highlight nobody.
     async fn foresee_highlights(&self, pdu: &Pdu) -> Result<Vec<String>, Error> {
+        if is_tombstone(pdu) {
+            return Ok(vec![EVERYBODY.to_owned()]);
+        }
+        if pdu.is_state() {
+            return Ok(Vec::new());
+        }
+        let text = Text::of(pdu);
+        if text.msgtype == "m.notice" {
+            return Ok(Vec::new());
+        }
+        if pdu.content().get().contains("m.mentions") {
+            return self.mentioned(pdu).await;
+        }
+        let mut named = Vec::new();
+        for user in names_in(&text.body, &self.rooms.0.server_name) {
+            if user != pdu.sender() && self.is_joined_here(&user).await? {
+                named.push(user.to_string());
+            }
+        }
+        Ok(named)
+    }
+
+    async fn is_joined_here(&self, user: &UserId) -> Result<bool, Error> {
+        let member = self.member(user).await?;
+        Ok(member.is_some_and(|member| member.membership == Membership::Join))
+    }
+
+    async fn mentioned(&self, pdu: &Pdu) -> Result<Vec<String>, Error> {
         #[derive(Deserialize)]
         struct Content {
             #[serde(rename = "m.mentions")]
@@ -153,9 +186,6 @@ impl Plan {
             #[serde(default)]
             room: bool,
         }
-        if !pdu.content().get().contains("m.mentions") {
-            return Ok(Vec::new());
-        }
         let mentions = serde_json::from_str::<Content>(pdu.content().get())
             .ok()
             .and_then(|content| content.mentions);
@@ -167,10 +197,7 @@ impl Plan {
             if self.rooms.is_local(&user)
                 && user != pdu.sender()
                 && !highlights.iter().any(|known| known == user.as_str())
-                && self
-                    .member(&user)
-                    .await?
-                    .is_some_and(|member| member.membership == Membership::Join)
+                && self.is_joined_here(&user).await?
             {
                 highlights.push(user.to_string());
             }
@@ -218,7 +245,8 @@ impl Plan {
             let value = (thread_root.as_str(), sender.as_str());
             self.batch.put(&THREAD_EVENTS, (room_id, position), value);
         }
-        if self.rooms.is_local(sender) && !event.pdu.is_state() {
+        search::index(&mut self.batch, self.head.number, event);
+        if self.rooms.is_local(sender) && (effects.counts || !event.pdu.is_state()) {
             let last = LastSent {
                 position,
                 counted: event.counted,
@@ -326,14 +354,16 @@ impl Plan {
     /// Takes out of the indexes what a redacted event put there.
     pub(crate) async fn withdraw(&mut self, event: &StoredEvent) -> Result<(), Error> {
         let room_id = event.pdu.room_id().as_str();
-        if event.pdu.is_state() || event.position.slot().is_some() {
+        if event.position.slot().is_some() {
             return Ok(());
         }
-        if event.pdu.content().get().contains("m.mentions") {
-            for user in self.foresee_highlights(&event.pdu).await? {
-                let key = (room_id, user.as_str(), event.position);
-                self.batch.delete(&HIGHLIGHTS, key);
-            }
+        search::withdraw(&mut self.batch, self.head.number, event);
+        if event.pdu.is_state() {
+            return Ok(());
+        }
+        for user in self.foresee_highlights(&event.pdu).await? {
+            let key = (room_id, user.as_str(), event.position);
+            self.batch.delete(&HIGHLIGHTS, key);
         }
         let Some((rel_type, parent, key)) = relation_of(event.pdu.content()) else {
             return Ok(());
@@ -408,16 +438,77 @@ fn annotation_key(parent: &OwnedEventId, sender: &UserId, name: &str) -> String 
 
 /// Whether the default push rules count an event as unread.
 fn counts(pdu: &Pdu) -> bool {
-    #[derive(Deserialize)]
-    struct Content<'a> {
-        #[serde(borrow, default)]
-        msgtype: std::borrow::Cow<'a, str>,
-    }
     match pdu.event_type() {
-        _ if pdu.is_state() => false,
+        _ if pdu.is_state() => is_tombstone(pdu),
         "m.room.encrypted" | "m.call.invite" => true,
-        "m.room.message" => serde_json::from_str::<Content<'_>>(pdu.content().get())
-            .map_or(true, |content| content.msgtype != "m.notice"),
+        "m.room.message" => Text::of(pdu).msgtype != "m.notice",
         _ => false,
+    }
+}
+
+fn is_tombstone(pdu: &Pdu) -> bool {
+    pdu.is("m.room.tombstone", "")
+}
+
+/// What a message says.
+#[derive(Default, Deserialize)]
+struct Text<'a> {
+    #[serde(borrow, default)]
+    msgtype: Cow<'a, str>,
+    #[serde(borrow, default)]
+    body: Cow<'a, str>,
+}
+
+impl<'a> Text<'a> {
+    /// Empty for what is no message.
+    fn of(pdu: &'a Pdu) -> Self {
+        if pdu.event_type() != "m.room.message" {
+            return Self::default();
+        }
+        serde_json::from_str(pdu.content().get()).unwrap_or_default()
+    }
+}
+
+/// The users of `server` whose localpart may be a word of the text: the words themselves, and runs of letters of which
+/// localparts are made.
+fn names_in(text: &str, server: &ServerName) -> Vec<OwnedUserId> {
+    let text = text.to_lowercase();
+    let in_localpart =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._=-/+".contains(c);
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let runs = text.split(|c| !in_localpart(c)).flat_map(|run| {
+        let whole = run.trim_matches(|c| !in_word(c));
+        std::iter::once(whole).chain(whole.split(|c| !in_word(c)))
+    });
+    let mut names: Vec<&str> = Vec::new();
+    for name in runs.filter(|name| !name.is_empty()) {
+        if names.len() == MAX_NAMES {
+            break;
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let users = names.into_iter();
+    users
+        .filter_map(|name| UserId::parse(format!("@{name}:{server}")).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::server_name;
+
+    use super::names_in;
+
+    #[test]
+    fn names_are_words_of_the_text() {
+        let found = names_in("Hi @user-1:here, Bob. and bo-b!", server_name!("here"));
+        let found: Vec<_> = found.iter().map(|user| user.localpart()).collect();
+        for name in ["user-1", "bob", "bo-b"] {
+            assert!(found.contains(&name), "{name} in {found:?}");
+        }
+        assert!(!found.contains(&"us"));
+        assert!(names_in("", server_name!("here")).is_empty());
     }
 }

@@ -11,6 +11,7 @@
 //! | the state of a room | `state.rs`, `snapshot.rs` |
 //! | who may see what | `visibility.rs` |
 //! | how a room goes | `purge.rs` |
+//! | what is found by its words | `search.rs` |
 //!
 //! Must never import users: the edges compose them.
 
@@ -31,6 +32,7 @@ mod queue;
 mod receipt;
 mod relation;
 mod request;
+mod search;
 mod send;
 mod servers;
 mod service;
@@ -56,6 +58,7 @@ pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
 pub use relation::{RelationFilter, RelationPage, Thread};
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};
+pub use search::{Match, Question};
 pub use service::Rooms;
 pub use signal::{Signals, signal_device_change};
 pub use snapshot::StateChange;
@@ -63,5 +66,5 @@ pub use state::Root;
 pub use summary::RoomSummary;
 pub use timeline::{Context, MAX_PAGE, Page};
 pub use typing::TypingStamp;
-pub use unread::{Counts, Unread};
+pub use unread::{Counts, ReadMarks, Unread, thread_root};
 pub use visibility::membership_of;

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use hearth_protocol::Pdu;
 use hearth_store::{Direction, Family, Part, Position, ReadPart, Reader, Table, View, Writer};
-use ruma::{OwnedEventId, RoomId, UserId};
+use ruma::{EventId, OwnedEventId, RoomId, UserId};
 
-use crate::{Error, Head, ReceiptThread, Rooms, timeline::parse_id};
+use crate::{Error, Head, ReceiptThread, Rooms, relation::relation_of, timeline::parse_id};
 
 /// Stands for a user id where the whole room is meant.
 pub(crate) const EVERYBODY: &str = "*";
@@ -68,17 +69,58 @@ pub struct Unread {
     pub threads: BTreeMap<OwnedEventId, Counts>,
 }
 
+/// The root of the thread that the event is in.
+#[must_use]
+pub fn thread_root(pdu: &Pdu) -> Option<OwnedEventId> {
+    let (rel_type, parent, _) = relation_of(pdu.content()).filter(|_| !pdu.is_state())?;
+    (rel_type == "m.thread").then_some(parent)
+}
+
 /// The position of the newest event that is read, and the running total there.
 type Mark = (Position, u64);
 
+impl Unread {
+    /// Counts what is in the thread with this root, or in none.
+    pub fn add(&mut self, thread: Option<&EventId>, counts: Counts) {
+        self.all.add(counts);
+        match thread {
+            None => self.main.add(counts),
+            Some(root) if counts != Counts::default() => {
+                self.threads.entry(root.to_owned()).or_default().add(counts);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, more: Self) {
+        self.notifications += more.notifications;
+        self.highlights += more.highlights;
+    }
+}
+
 /// Up to where a user has read.
-struct Marks {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadMarks {
     all: Mark,
     main: Mark,
     threads: BTreeMap<ReceiptThread, Mark>,
 }
 
-impl Marks {
+impl ReadMarks {
+    /// Up to where everything is read, whatever thread it is in.
+    #[must_use]
+    pub fn all(&self) -> Position {
+        self.all.0
+    }
+
+    /// Whether an event is read, given the root of the thread that it is in.
+    #[must_use]
+    pub fn covers(&self, position: Position, thread: Option<&EventId>) -> bool {
+        position <= self.since(thread.map_or("", EventId::as_str))
+    }
+
     /// What is read of the thread with this root; of what is in no thread for an empty one.
     fn since(&self, thread: &str) -> Position {
         if thread.is_empty() {
@@ -92,7 +134,7 @@ impl Marks {
 }
 
 impl Rooms {
-    /// How much of the room the user, who is joined since `joined_at` at least, has not read.
+    /// How much of the room the user, who is joined since `joined_at` ([`crate::Member::since`]), has not read.
     ///
     /// # Errors
     /// Those of the store.
@@ -147,14 +189,17 @@ impl Rooms {
         Ok(unread)
     }
 
-    /// Up to where the user has read.
-    async fn marks(
+    /// Up to where the user, who is joined since `joined_at` ([`crate::Member::since`]), has read.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn marks(
         &self,
         view: &View,
         user: &UserId,
         room_id: &RoomId,
         joined_at: Position,
-    ) -> Result<Marks, Error> {
+    ) -> Result<ReadMarks, Error> {
         let mut all = (joined_at, 0);
         let mut threads: BTreeMap<ReceiptThread, Mark> = BTreeMap::new();
         let key = (room_id.as_str(), user.as_str());
@@ -177,7 +222,7 @@ impl Rooms {
         let main = threads
             .remove(&ReceiptThread::Main)
             .map_or(all, |mark| mark.max(all));
-        Ok(Marks { all, main, threads })
+        Ok(ReadMarks { all, main, threads })
     }
 
     /// The running total at a position.

@@ -8,6 +8,7 @@
 //! | how a request waits and is woken | `service.rs`, `notifier.rs`, `echo.rs` |
 //! | how an answer is put together | `assembly.rs`, `joined.rs` |
 //! | a stream | the file of its name: `timeline.rs`, `state.rs`, `members.rs`, `invites.rs`, `left.rs`, `account_data.rs`, `to_device.rs`, `device_lists.rs`, `receipts.rs`, `typing.rs`, `presence.rs`, `counts.rs`, `summary.rs` |
+//! | what push rules count | `rules.rs`, `verdicts.rs`, `notifications.rs` |
 //! | what clients write and read | `token.rs`, `filter.rs`, `fields.rs`, `response.rs`, `show.rs` |
 //!
 //! Nothing here writes, but for the removal of the messages that a device has acknowledged.
@@ -26,10 +27,12 @@ mod invites;
 mod joined;
 mod left;
 mod members;
+mod notifications;
 mod notifier;
 mod presence;
 mod receipts;
 mod response;
+mod rules;
 mod service;
 mod show;
 mod state;
@@ -40,10 +43,12 @@ mod timeline;
 mod to_device;
 mod token;
 mod typing;
+mod verdicts;
 mod window;
 
 pub use error::Error;
 pub use filter::passes_filter;
+pub use notifications::{Notified, NotifiedPage};
 pub use notifier::{Notifier, Waiter, Woken};
 pub use response::{
     DeviceLists, Events, InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, Response, Rooms, State,

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error, Notifier, Response, StateForm, Token, Woken, assembly, echo, members::KnownMembers,
-    presence, typing::ShownTyping,
+    presence, typing::ShownTyping, verdicts::Verdicts,
 };
 
 /// The longest wait that a client may ask for.
@@ -59,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) members: KnownMembers,
     pub(crate) typing: ShownTyping,
+    pub(crate) verdicts: Verdicts,
     notifier: Notifier,
 }
 
@@ -75,6 +76,7 @@ impl Sync {
             clock,
             members: KnownMembers::default(),
             typing: ShownTyping::default(),
+            verdicts: Verdicts::default(),
             notifier,
         });
         tokio::spawn(presence::announce(Arc::downgrade(&shared), closing));
@@ -104,6 +106,10 @@ impl Sync {
             tokio::time::sleep(head_start).await;
         }
         Ok(answer)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
     }
 
     async fn note_presence(&self, session: &Session, request: &Request) -> Result<(), Error> {

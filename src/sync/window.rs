@@ -10,8 +10,9 @@ use hearth_store::{Direction, Position, View};
 use hearth_users::{Session, Users};
 use ruma::{OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
-use crate::{Error, Request, service::Shared, show::Look};
+use crate::{Error, Request, rules::Rules, service::Shared, show::Look, verdicts};
 
 /// What every stream reads from.
 pub(crate) struct Reading<'a> {
@@ -22,6 +23,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) look: Arc<Look>,
     /// Whose messages and invites the user does not want.
     pub(crate) ignored: HashSet<OwnedUserId>,
+    /// The user's push rules, once they were asked for.
+    rules: OnceCell<Option<Arc<Rules>>>,
 }
 
 impl<'a> Reading<'a> {
@@ -43,7 +46,14 @@ impl<'a> Reading<'a> {
             request,
             look: Arc::new(look),
             ignored: ignored.map_or_else(HashSet::new, |list| ignored_in(list.get())),
+            rules: OnceCell::new(),
         })
+    }
+
+    /// The user's push rules, if they are other than the predefined ones.
+    pub(crate) async fn own_rules(&self) -> Result<Option<Arc<Rules>>, Error> {
+        let read = || verdicts::own_rules(self.shared, self.view, self.user());
+        Ok(self.rules.get_or_try_init(read).await?.clone())
     }
 
     pub(crate) fn rooms(&self) -> &'a Rooms {

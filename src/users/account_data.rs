@@ -57,6 +57,37 @@ impl Users {
         Ok(None)
     }
 
+    /// As stored, and since when it is so.
+    pub(crate) async fn account_datum(
+        &self,
+        view: &View,
+        user: &UserId,
+        room: Option<&RoomId>,
+        kind: &str,
+    ) -> Result<Option<(Position, Bytes)>, Error> {
+        Ok(view.get(&ACCOUNT_DATA, key(user, room, kind)).await?)
+    }
+
+    /// Gives `new` the tags that the user has for `old`, the room that it replaces, unless it has some.
+    ///
+    /// # Errors
+    /// `Busy`; those of the store.
+    pub async fn carry_tags(&self, user: &UserId, old: &RoomId, new: &RoomId) -> Result<(), Error> {
+        let view = self.store.view().await?;
+        let carried = self.tags(&view, user, old).await?;
+        if carried.is_empty() {
+            return Ok(());
+        }
+        self.update_account_data(user, Some(new), TAGS, |content| {
+            if !tags_of(std::mem::take(content)).is_empty() {
+                return Ok(false);
+            }
+            content.insert("tags".to_owned(), Value::Object(carried.clone()));
+            Ok(true)
+        })
+        .await
+    }
+
     /// What was set after `after` and up to `upto`, oldest first; each piece once, as it is now. From [`Position::ZERO`] it is
     /// everything, push rules that the user never changed included.
     ///

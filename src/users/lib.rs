@@ -50,6 +50,7 @@ pub use interactive::{Answer, Challenge, Outcome, Stage};
 pub use keys::{ClaimedKeys, SignatureFault, SignatureOutcome, WantedKeys};
 pub use presence::{Availability, Presence, PresenceStamp};
 pub use profile::Profile;
+pub use push_rules::{CONTAINS_USER_NAME, predefined_push_rules, read_push_rules};
 pub use pusher::PusherRecord;
 pub use registration_token::RegistrationToken;
 pub use service::{Limits, Users};

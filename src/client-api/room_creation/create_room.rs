@@ -19,7 +19,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{App, error::Error, faces};
+use crate::{App, error::Error, faces, succession};
 
 /// Users invited and state events given at once, at most.
 const MOST: usize = 1000;
@@ -60,9 +60,14 @@ pub(super) async fn create_room(
             .power_level_content_override
             .map(checked)
             .transpose()?,
-        ..NewRoom::by(session.user_id)
+        ..NewRoom::by(session.user_id.clone())
     };
-    Ok(Response::new(app.rooms.create(room).await?))
+    let succeeds = room.creation_content.is_some();
+    let room_id = app.rooms.create(room).await?;
+    if succeeds {
+        succession::carry_over(&app, &session.user_id, &room_id).await;
+    }
+    Ok(Response::new(room_id))
 }
 
 /// The version that is meant.

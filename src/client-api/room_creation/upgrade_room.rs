@@ -4,7 +4,7 @@ use hearth_users::Session;
 use ruma::api::client::room::upgrade_room::v3::{Request, Response};
 
 use super::create_room::version;
-use crate::{App, error::Error, faces};
+use crate::{App, error::Error, faces, succession};
 
 pub(super) async fn upgrade_room(
     app: App,
@@ -23,5 +23,6 @@ pub(super) async fn upgrade_room(
             request.additional_creators,
         )
         .await?;
+    succession::carry_over(&app, &session.user_id, &replacement).await;
     Ok(Response::new(replacement))
 }

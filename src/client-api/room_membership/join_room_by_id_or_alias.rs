@@ -11,6 +11,7 @@ pub(super) async fn join_room_by_id_or_alias(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
+    let user = session.user_id.clone();
     let room_id = resolve(&app, &request.room_id_or_alias).await?;
     let change = MemberChange {
         reason: request.reason,
@@ -18,5 +19,6 @@ pub(super) async fn join_room_by_id_or_alias(
         ..MemberChange::own(room_id.clone(), session.user_id, Act::Join)
     };
     app.rooms.change_membership(change).await?;
+    crate::succession::carry_over(&app, &user, &room_id).await;
     Ok(Response::new(room_id))
 }
