@@ -43,7 +43,7 @@ const PANICS: [&str; 7] = [
 ];
 /// The layers, the highest first. A crate may use those of lower layers only.
 const LAYERS: [&[&str]; 7] = [
-    &["hearth-testkit"],
+    &["hearth-testkit", "hearth-bench"],
     &["hearth-server"],
     &[
         "hearth-client-api",

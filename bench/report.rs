@@ -1,0 +1,157 @@
+//! Owns what a run leaves behind: a table, `bench/results.json`, the chart, and the generated part of `docs/performance.md`.
+//! Must never drop what another run measured and this one did not.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use crate::{Failure, chart, measure::Sample, scenarios::ALL};
+
+/// Between these lines of `docs/performance.md` everything is generated.
+const MARKERS: (&str, &str) = ("<!-- generated: begin -->\n", "<!-- generated: end -->\n");
+
+const HEAD: &str = "| scenario | server | a second | p50 ms | p95 ms | p99 ms | CPU s / 1,000 | resident MB | Synapse's CPU, times |\n\
+                    |---|---|---|---|---|---|---|---|---|\n";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A figure to three digits.
+fn figure(value: Option<f64>) -> String {
+    match value {
+        None => String::new(),
+        Some(value) if value >= 99.5 => format!("{value:.0}"),
+        Some(value) if value >= 9.95 => format!("{value:.1}"),
+        Some(value) if value >= 0.995 => format!("{value:.2}"),
+        Some(value) => format!("{value:.3}"),
+    }
+}
+
+/// A sample in one line, for whoever watches.
+pub(crate) fn line(sample: &Sample) -> String {
+    let further = match (sample.kb_each, sample.cpu_percent) {
+        (Some(kb), Some(cpu)) => format!(
+            ", {} kB each, CPU {} %",
+            figure(Some(kb)),
+            figure(Some(cpu))
+        ),
+        _ => String::new(),
+    };
+    format!(
+        "{} {}: {}/s, p50 {} p95 {} p99 {} ms, CPU {} s/1000, {} MB{further}",
+        sample.scenario,
+        sample.server,
+        figure(sample.rate_per_s),
+        figure(sample.p50_ms),
+        figure(sample.p95_ms),
+        figure(sample.p99_ms),
+        figure(sample.cpu_s_per_1000),
+        figure(sample.rss_mb),
+    )
+}
+
+/// How many times the CPU of Hearth Synapse takes for a scenario.
+pub(crate) fn ratio(samples: &[Sample], scenario: &str) -> Option<f64> {
+    let of = |server: &str| {
+        let mut all = samples.iter();
+        all.find(|s| s.scenario == scenario && s.server == server)?
+            .cpu_s_per_1000
+    };
+    Some(of("synapse")? / of("hearth")?)
+}
+
+/// The samples as a table.
+pub(crate) fn table(samples: &[Sample]) -> String {
+    let mut table = HEAD.to_owned();
+    for sample in samples {
+        let ratio = match sample.server.as_str() {
+            "hearth" => ratio(samples, &sample.scenario),
+            _ => None,
+        };
+        table += &format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            sample.scenario,
+            sample.server,
+            figure(sample.rate_per_s),
+            figure(sample.p50_ms),
+            figure(sample.p95_ms),
+            figure(sample.p99_ms),
+            figure(sample.cpu_s_per_1000),
+            figure(sample.rss_mb),
+            ratio
+                .map(|times| format!("**{}**", figure(Some(times))))
+                .unwrap_or_default(),
+        );
+    }
+    for sample in samples {
+        if let (Some(kb), Some(cpu)) = (sample.kb_each, sample.cpu_percent) {
+            table += &format!(
+                "\n{}, while they wait: {} kB each, {} % of one core.\n",
+                sample.server,
+                figure(Some(kb)),
+                figure(Some(cpu))
+            );
+        }
+    }
+    table
+}
+
+/// Writes everything.
+pub(crate) fn write(new: &[Sample]) -> Result<(), Failure> {
+    let path = root().join("results.json");
+    let old: Vec<Sample> = match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(_) => Vec::new(),
+    };
+    let samples = merged(old, new);
+    let lines: Result<Vec<String>, _> = samples.iter().map(serde_json::to_string).collect();
+    fs::write(&path, format!("[\n  {}\n]\n", lines?.join(",\n  ")))?;
+    fs::write(root().join("results.svg"), chart::draw(&samples))?;
+    let page = root().join("../docs/performance.md");
+    let text = fs::read_to_string(&page)?;
+    let (before, rest) = text
+        .split_once(MARKERS.0)
+        .ok_or("docs/performance.md has no marker")?;
+    let (_, after) = rest
+        .split_once(MARKERS.1)
+        .ok_or("docs/performance.md has no second marker")?;
+    let scenarios: String = ALL
+        .iter()
+        .map(|s| format!("| `{}` | {} |\n", s.name, s.about))
+        .collect();
+    let generated = format!(
+        "{}\n| scenario | one operation |\n|---|---|\n{scenarios}",
+        table(&samples)
+    );
+    fs::write(
+        &page,
+        format!("{before}{}{generated}{}{after}", MARKERS.0, MARKERS.1),
+    )?;
+    Ok(())
+}
+
+/// What was measured now, and before what was not.
+fn merged(old: Vec<Sample>, new: &[Sample]) -> Vec<Sample> {
+    let order = |name: &str| {
+        let known = ALL
+            .iter()
+            .position(|scenario| name.starts_with(scenario.name));
+        match name {
+            // Longer names that begin alike.
+            "send_16" | "fan_out_1000" | "deliver_100" | "deliver_1000" => {
+                ALL.iter().position(|scenario| scenario.name == name)
+            }
+            _ => known,
+        }
+        .unwrap_or(usize::MAX)
+    };
+    let mut all: BTreeMap<(usize, String, String), Sample> = BTreeMap::new();
+    for sample in old.into_iter().chain(new.iter().cloned()) {
+        let key = (
+            order(&sample.scenario),
+            sample.scenario.clone(),
+            sample.server.clone(),
+        );
+        all.insert(key, sample);
+    }
+    all.into_values().collect()
+}
