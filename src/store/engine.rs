@@ -6,7 +6,10 @@ use std::{ops::Range, path::Path, sync::Arc};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{Batch, CommitError, Committed, Error, Position, Read, TableId};
+use crate::{
+    Batch, CommitError, Committed, Error, Position, Read, TableId,
+    hints::replay::{Concerned, Mark},
+};
 
 /// Which way a scan goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Copies the store as of some moment during this call into the empty or earlier backup folder `target`, while
     /// it stays in use.
     fn backup(&self, target: &Path) -> BoxFuture<'static, Result<(), Error>>;
+
+    /// Whom the commits after `mark` concerned, from whatever process, as far as is remembered; without a mark where to
+    /// begin. `None` if no other process can write here, so that hints in memory tell everything.
+    fn concerned(&self, _mark: Option<Mark>) -> Read<Option<Concerned>> {
+        Read::ready(None)
+    }
 
     /// Waits for running commits, then closes files. Commits after this fail as unavailable.
     fn close(&self) -> BoxFuture<'static, Result<(), Error>>;

@@ -13,8 +13,14 @@ use tokio::sync::broadcast;
 use crate::{Error, Position};
 
 mod memory;
+pub mod redis;
+pub mod replay;
+#[cfg(test)]
+mod tests;
 
 pub use memory::MemoryHints;
+pub use redis::RedisHints;
+pub use replay::Replay;
 
 /// Whom a change concerns, as bytes that the domain chooses (a room, a user). The store does not look inside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +53,37 @@ pub struct Hint {
     pub position: Position,
 }
 
+impl Hint {
+    /// This hint as bytes, for [`Hint::from_bytes`]: the position, then each topic with its length before it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.position.0.to_be_bytes().to_vec();
+        for topic in &*self.topics {
+            let length = u32::try_from(topic.0.len()).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(topic.0.as_bytes());
+        }
+        bytes
+    }
+
+    /// The hint of `bytes`; `None` if they are not of that form.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (position, mut bytes) = bytes.split_first_chunk::<8>()?;
+        let mut topics = Vec::new();
+        while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+            let (text, rest) = rest.split_at_checked(length)?;
+            topics.push(Topic(std::str::from_utf8(text).ok()?.into()));
+            bytes = rest;
+        }
+        bytes.is_empty().then(|| Self {
+            topics: topics.into(),
+            position: Position(u64::from_be_bytes(*position)),
+        })
+    }
+}
+
 /// How long an ephemeral value lives, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime(pub u64);
@@ -55,6 +92,9 @@ pub struct Lifetime(pub u64);
 pub trait Hints: Send + Sync + 'static {
     /// Tells all nodes, this one included. Never blocks and never fails: a lost hint is allowed.
     fn publish(&self, hint: Hint);
+
+    /// Tells this node alone, of what it learned another way.
+    fn pass_on(&self, hint: Hint);
 
     /// Every hint from now on. A receiver that lags loses the oldest and must then assume that everything moved.
     fn subscribe(&self) -> broadcast::Receiver<Hint>;
@@ -73,7 +113,8 @@ pub trait Hints: Send + Sync + 'static {
     /// Removes and returns the ephemeral value at `key`: of many callers one gets it.
     fn take(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>>;
 
-    /// Adds to the counter at `key` and returns its new value; it starts at zero and lives on from its first use.
+    /// Adds to the counter at `key` and returns its new value; it starts at zero and lives on from its first use. A key is
+    /// a counter's or a value's, never both.
     fn add(
         &self,
         key: &str,
@@ -81,6 +122,7 @@ pub trait Hints: Send + Sync + 'static {
         lifetime: Lifetime,
     ) -> BoxFuture<'static, Result<i64, Error>>;
 
-    /// Keys and values under a key prefix, unordered, a thousand at most.
+    /// Keys and values under a key prefix, unordered, a thousand at most. Cheap for keys `kind/id/rest` and the prefix
+    /// `kind/id/`; others are searched for.
     fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<(String, Bytes)>, Error>>;
 }

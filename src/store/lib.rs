@@ -14,6 +14,7 @@ pub mod codec;
 pub mod engine;
 pub mod engines;
 pub mod hints;
+pub mod migrate;
 mod read;
 #[cfg(test)]
 mod suite;
@@ -23,7 +24,7 @@ mod view;
 pub use batch::{Batch, Committed, Position, Slot};
 pub use codec::{Json, Part, ReadPart, Reader, Writer};
 pub use engine::{Direction, Engine, EngineView, Pairs};
-pub use hints::{Hint, Hints, Lifetime, MemoryHints, Topic};
+pub use hints::{Hint, Hints, Lifetime, MemoryHints, RedisHints, Replay, Topic};
 pub use read::Read;
 pub use table::{Family, Table, TableId};
 pub use view::{SCAN_LIMIT, Store, View};

@@ -15,7 +15,7 @@ pub const SCAN_LIMIT: usize = 10_000;
 
 /// A consistent snapshot. A request reads everything from one view. Cheap to clone.
 #[derive(Clone)]
-pub struct View(Arc<dyn EngineView>);
+pub struct View(pub(crate) Arc<dyn EngineView>);
 
 impl View {
     /// Everything at or below this position is visible here, nothing above it.
@@ -152,8 +152,8 @@ impl Store {
     ///
     /// # Errors
     /// `Conflict` if an assertion does not hold: plan again from a new view, a bounded number of times.
-    pub async fn commit(&self, mut batch: Batch) -> Result<Committed, CommitError> {
-        let topics = std::mem::take(&mut batch.topics);
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        let topics = batch.topics.clone();
         let committed = self.engine.commit(batch).await?;
         if !topics.is_empty() {
             self.hints.publish(Hint {

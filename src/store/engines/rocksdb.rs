@@ -29,7 +29,6 @@ use crate::{Batch, CommitError, Committed, Engine, EngineView, Error, Read, Tabl
 
 mod backup;
 mod committer;
-mod group;
 mod opened;
 mod readers;
 mod snapshot;

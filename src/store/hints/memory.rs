@@ -17,7 +17,7 @@ const CAPACITY: usize = 200_000;
 const LAG: usize = 4096;
 
 /// How many entries a listing returns at most.
-const LIST_LIMIT: usize = 1000;
+pub(super) const LIST_LIMIT: usize = 1000;
 
 /// Tells the milliseconds of now.
 type Now = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -42,6 +42,11 @@ impl MemoryHints {
             values: Mutex::default(),
             now: Box::new(now),
         }
+    }
+
+    /// What every receiver hears from.
+    pub(super) fn sender(&self) -> broadcast::Sender<Hint> {
+        self.sender.clone()
     }
 
     fn live(&self, key: &str, change: impl FnOnce(&mut BTreeMap<String, Value>, u64)) {
@@ -69,6 +74,10 @@ impl Hints for MemoryHints {
     fn publish(&self, hint: Hint) {
         // No receiver is no failure: nobody waits.
         drop(self.sender.send(hint));
+    }
+
+    fn pass_on(&self, hint: Hint) {
+        self.publish(hint);
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Hint> {
@@ -139,39 +148,5 @@ impl Hints for MemoryHints {
             .map(|(k, v)| (k.clone(), v.bytes.clone()))
             .collect();
         async move { Ok(found) }.boxed()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn values_expire_and_are_taken_once() {
-        let now = Arc::new(AtomicU64::new(0));
-        let clock = now.clone();
-        let hints = MemoryHints::new(move || clock.load(Ordering::SeqCst));
-        hints
-            .put("a", Bytes::from_static(b"1"), Lifetime(10))
-            .await
-            .unwrap();
-        hints
-            .put("b", Bytes::from_static(b"2"), Lifetime(30))
-            .await
-            .unwrap();
-        assert_eq!(hints.add("n", 2, Lifetime(30)).await.unwrap(), 2);
-        assert_eq!(hints.add("n", -3, Lifetime(30)).await.unwrap(), -1);
-        now.store(20, Ordering::SeqCst);
-        assert_eq!(hints.get("a").await.unwrap(), None);
-        assert_eq!(hints.take("b").await.unwrap().unwrap(), "2");
-        assert_eq!(hints.take("b").await.unwrap(), None);
-        assert_eq!(hints.list("").await.unwrap().len(), 1);
     }
 }

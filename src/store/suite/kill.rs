@@ -171,7 +171,7 @@ pub(crate) async fn many_times(
     test: &str,
     store: &str,
     rounds: u64,
-    open: impl FnOnce() -> Arc<dyn Engine>,
+    open: impl AsyncFnOnce() -> Arc<dyn Engine>,
 ) {
     let rounds = std::env::var(ROUNDS).map_or(rounds, |n| n.parse().unwrap());
     let mut known = Known::default();
@@ -189,7 +189,7 @@ pub(crate) async fn many_times(
         let child = start(test, store, &known);
         kill(child, lines, &mut known, round);
     }
-    let engine = open();
+    let engine = open().await;
     let everything = Known {
         checked: [0; WRITERS],
         log: 0,

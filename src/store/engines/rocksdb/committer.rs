@@ -6,22 +6,13 @@ use rocksdb::WriteBatch;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    group::Group,
-    opened::{Place, stored},
+    super::group::{self, GROUP, GROUP_BYTES, Group, Stored, weight},
+    opened::{Opened, Place, stored},
 };
-use crate::{Batch, CommitError, Committed, Error, TableId, batch::Write};
+use crate::{Batch, CommitError, Committed, Error, TableId};
 
 /// How many requests wait at most; further callers wait to be let in.
 pub(super) const QUEUE: usize = 1024;
-
-/// How many batches are written together at most.
-const GROUP: usize = 256;
-
-/// A group of more bytes than this takes no further batch.
-const GROUP_BYTES: usize = 4 << 20;
-
-/// A batch of more bytes than this is refused.
-const BATCH_BYTES: usize = 64 << 20;
 
 /// What the committer is asked to do.
 pub(super) enum Request {
@@ -136,17 +127,9 @@ impl Committer {
     fn write(&mut self, batches: Vec<Batch>) -> Result<Vec<Result<Committed, CommitError>>, Error> {
         self.recover()?;
         let opened = self.place.current()?;
-        let mut group = Group::begin(&opened)?;
-        let outcomes = batches
-            .into_iter()
-            .map(|batch| {
-                if weight(&batch) > BATCH_BYTES {
-                    return Err(Error::Unavailable("a batch is too large".to_owned()).into());
-                }
-                group.add(batch)
-            })
-            .collect();
-        let written = group.write();
+        let mut group = Group::begin(&*opened, opened.head()?);
+        let outcomes = batches.into_iter().map(|batch| group.add(batch)).collect();
+        let written = write(&opened, group.plan());
         self.note(written)?;
         Ok(outcomes)
     }
@@ -186,11 +169,28 @@ impl Committer {
     }
 }
 
-/// How many bytes a batch takes, roughly.
-fn weight(batch: &Batch) -> usize {
-    let of = |write: &Write| match write {
-        Write::Put { key, value, .. } => key.bytes.len() + value.bytes.len(),
-        Write::Delete { key, .. } | Write::Add { key, .. } => key.len(),
-    };
-    batch.writes.iter().map(|write| of(write) + 32).sum()
+impl Stored for &Opened {
+    fn value(&self, (table, key): &group::Place) -> Result<Option<Vec<u8>>, Error> {
+        Opened::value(self, *table, key)
+    }
+}
+
+/// Writes what `plan` says, durably.
+fn write(opened: &Opened, plan: group::Plan) -> Result<(), Error> {
+    let mut batch = WriteBatch::default();
+    for ((table, key), value) in plan.changes {
+        let (family, key) = (opened.family(table.family)?, stored(table, &key));
+        match value {
+            Some(value) => batch.put_cf(family, key, value),
+            None => batch.delete_cf(family, key),
+        }
+    }
+    if plan.moved {
+        let (family, key) = Opened::head_key();
+        batch.put_cf(opened.family(family)?, key, plan.head.0.to_be_bytes());
+    }
+    if batch.is_empty() {
+        return Ok(());
+    }
+    opened.write(batch)
 }

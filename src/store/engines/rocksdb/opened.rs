@@ -97,7 +97,7 @@ impl Opened {
     }
 
     /// The newest value at `key`. May wait for the disk.
-    fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) fn value(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let family = self.family(table.family)?;
         self.db.get_cf(family, stored(table, key)).map_err(error)
     }

@@ -155,8 +155,8 @@ async fn killed_writers_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let test = "engines::rocksdb::tests::killed_writers_lose_nothing";
-    kill::many_times(test, path.to_str().unwrap(), 1000, || {
-        open(Options::at(&path)).unwrap()
+    kill::many_times(test, path.to_str().unwrap(), 1000, async || {
+        open(Options::at(&path)).unwrap() as Arc<dyn Engine>
     })
     .await;
 }

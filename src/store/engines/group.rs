@@ -1,41 +1,64 @@
-//! A group of batches that are written together. Each batch sees those before it, and is in the group whole or
-//! not at all: its assertions are checked, its positions assigned and its additions carried out here.
+//! A group of batches that are written together, for any engine. Each batch sees those before it, and is in the group
+//! whole or not at all: its assertions are checked, its positions assigned and its additions carried out here.
+//!
+//! Owns what a commit means. Must never write anything by itself: it ends as a [`Plan`].
 
-use std::{collections::BTreeMap, mem};
+use std::collections::BTreeMap;
 
-use rocksdb::WriteBatch;
-
-use super::opened::{Opened, error};
 use crate::{
-    Batch, CommitError, Committed, Error, Family, Position, TableId, Writer,
+    Batch, CommitError, Committed, Error, Position, TableId, Writer,
     batch::{Assertion, Write},
 };
 
-/// New values by family and stored key; `None`: removed.
-type Changes = BTreeMap<Place, Option<Vec<u8>>>;
+/// How many batches are written together at most.
+pub(super) const GROUP: usize = 256;
 
-/// The number of the family, then the stored key: one allocation, compared as bytes.
-type Place = Vec<u8>;
+/// A group of more bytes than this takes no further batch.
+pub(super) const GROUP_BYTES: usize = 4 << 20;
+
+/// A batch of more bytes than this is refused.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// Where a record is. Sorted by table, then key.
+pub(super) type Place = (TableId, Vec<u8>);
+
+/// New values; `None`: removed.
+pub(super) type Changes = BTreeMap<Place, Option<Vec<u8>>>;
+
+/// What was stored before a group, as far as the group asks for it: keys of assertions and additions.
+pub(super) trait Stored {
+    /// The value at `place`.
+    fn value(&self, place: &Place) -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// What is to be written for a group.
+pub(super) struct Plan {
+    /// The head of the log afterwards.
+    pub(super) head: Position,
+    /// Whether the head differs from that before.
+    pub(super) moved: bool,
+    /// Everything that changes, in the order of the keys.
+    pub(super) changes: Changes,
+}
 
 /// Batches that are to be written together.
-pub(super) struct Group<'a> {
-    opened: &'a Opened,
+pub(super) struct Group<S> {
+    stored: S,
     /// Where the log was before.
     start: Position,
     head: Position,
     changes: Changes,
 }
 
-impl<'a> Group<'a> {
-    /// An empty group after everything that is stored.
-    pub(super) fn begin(opened: &'a Opened) -> Result<Self, Error> {
-        let head = opened.head()?;
-        Ok(Self {
-            opened,
+impl<S: Stored> Group<S> {
+    /// An empty group after everything that is `stored`, where the log ends at `head`.
+    pub(super) fn begin(stored: S, head: Position) -> Self {
+        Self {
+            stored,
             start: head,
             head,
             changes: Changes::new(),
-        })
+        }
     }
 
     /// Adds `batch`, as if it were committed after everything before it.
@@ -43,6 +66,9 @@ impl<'a> Group<'a> {
     /// # Errors
     /// The group is then as it was.
     pub(super) fn add(&mut self, batch: Batch) -> Result<Committed, CommitError> {
+        if weight(&batch) > BATCH_BYTES {
+            return Err(Error::Unavailable("a batch is too large".to_owned()).into());
+        }
         for assertion in &batch.assertions {
             self.check(assertion)?;
         }
@@ -57,12 +83,12 @@ impl<'a> Group<'a> {
         for write in batch.writes {
             let (place, value) = match write {
                 Write::Put { table, key, value } => (
-                    place(table, &filled(key, committed)?),
+                    (table, filled(key, committed)?),
                     Some(filled(value, committed)?),
                 ),
-                Write::Delete { table, key } => (place(table, &key), None),
+                Write::Delete { table, key } => ((table, key), None),
                 Write::Add { table, key, delta } => {
-                    let place = place(table, &key);
+                    let place = (table, key);
                     let sum = self.sum(&ours, &place, delta)?;
                     (place, Some(sum.to_be_bytes().to_vec()))
                 }
@@ -80,7 +106,7 @@ impl<'a> Group<'a> {
     }
 
     fn check(&self, assertion: &Assertion) -> Result<(), CommitError> {
-        let place = place(assertion.table, &assertion.key);
+        let place = (assertion.table, assertion.key.clone());
         let found = self.value(&place)?;
         if found.as_deref() == assertion.expected.as_deref() {
             return Ok(());
@@ -90,12 +116,10 @@ impl<'a> Group<'a> {
 
     /// The value that the batches so far leave at `place`.
     fn value(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
-        if let Some(value) = self.changes.get(place) {
-            return Ok(value.clone());
+        match self.changes.get(place) {
+            Some(value) => Ok(value.clone()),
+            None => self.stored.value(place),
         }
-        let (family, key) = parts(place)?;
-        let family = self.opened.family(family)?;
-        self.opened.db().get_cf(family, key).map_err(error)
     }
 
     fn sum(&self, ours: &Changes, place: &Place, delta: i64) -> Result<i64, Error> {
@@ -108,29 +132,23 @@ impl<'a> Group<'a> {
         Ok(old.wrapping_add(delta))
     }
 
-    /// Writes all batches of the group, durably.
-    pub(super) fn write(mut self) -> Result<(), Error> {
-        if self.head != self.start {
-            let (family, key) = Opened::head_key();
-            let mut place = vec![number(family)];
-            place.extend_from_slice(&key);
-            let head = self.head.0.to_be_bytes().to_vec();
-            self.changes.insert(place, Some(head));
+    /// What is to be written for all batches that were added.
+    pub(super) fn plan(self) -> Plan {
+        Plan {
+            head: self.head,
+            moved: self.head != self.start,
+            changes: self.changes,
         }
-        if self.changes.is_empty() {
-            return Ok(());
-        }
-        let mut batch = WriteBatch::default();
-        for (place, value) in mem::take(&mut self.changes) {
-            let (family, key) = parts(&place)?;
-            let family = self.opened.family(family)?;
-            match value {
-                Some(value) => batch.put_cf(family, key, value),
-                None => batch.delete_cf(family, key),
-            }
-        }
-        self.opened.write(batch)
     }
+}
+
+/// How many bytes a batch takes, roughly.
+pub(super) fn weight(batch: &Batch) -> usize {
+    let of = |write: &Write| match write {
+        Write::Put { key, value, .. } => key.bytes.len() + value.bytes.len(),
+        Write::Delete { key, .. } | Write::Add { key, .. } => key.len(),
+    };
+    batch.writes.iter().map(|write| of(write) + 32).sum()
 }
 
 /// Puts the assigned positions where `writer` left gaps for them.
@@ -151,31 +169,4 @@ fn filled(writer: Writer, committed: Committed) -> Result<Vec<u8>, CommitError> 
         gap.copy_from_slice(&position.to_be_bytes());
     }
     Ok(bytes)
-}
-
-fn number(family: Family) -> u8 {
-    match family {
-        Family::Immutable => 0,
-        Family::Records => 1,
-        Family::Index => 2,
-        Family::Log => 3,
-    }
-}
-
-fn place(table: TableId, key: &[u8]) -> Place {
-    let mut bytes = Vec::with_capacity(key.len() + 2);
-    bytes.push(number(table.family));
-    bytes.push(table.number);
-    bytes.extend_from_slice(key);
-    bytes
-}
-
-fn parts(place: &[u8]) -> Result<(Family, &[u8]), Error> {
-    place
-        .split_first()
-        .and_then(|(family, key)| {
-            let family = Family::ALL.into_iter().find(|f| number(*f) == *family)?;
-            Some((family, key))
-        })
-        .ok_or_else(|| Error::Corrupt("a change without a family".to_owned()))
 }

@@ -1,0 +1,273 @@
+//! A view is a number: the version at which it was taken. It holds no connection and no transaction.
+//!
+//! Groups are written one after another, each under the lock on the head, so whoever reads version v in the head finds
+//! every group up to v committed, in whatever later statement, on whatever connection. What is written after v is left
+//! out by its version, and what it replaced is found in the past. How far the past reaches back is checked in the same
+//! statement: a view that is too old fails, and never shows anything else than it showed before.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio_postgres::Row;
+
+use super::{
+    Seen, closed,
+    connection::Failure,
+    number,
+    readers::{Ask, Readers},
+    transaction::noted,
+};
+use crate::{
+    Direction, EngineView, Error, Pairs, Position, Read, TableId,
+    hints::replay::{Concerned, Mark},
+};
+
+/// How many groups are told of at once.
+const HINTS: i64 = 1000;
+
+/// What is under the head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    /// How many groups were written.
+    pub(super) version: i64,
+    /// Where the log ends.
+    pub(super) position: Position,
+}
+
+impl Head {
+    pub(super) fn read(row: &Row) -> Result<Self, Failure> {
+        let head: i64 = row.try_get(1)?;
+        Ok(Self {
+            version: row.try_get(0)?,
+            position: Position(u64::try_from(head).map_err(|_| Failure::lasting(misshapen()))?),
+        })
+    }
+}
+
+/// Asks for the head. Views that are asked for while a question is under way share the next one: it is sent after they
+/// asked, so it finds everything that was committed before.
+pub(super) struct Heads {
+    readers: Arc<Readers>,
+    seen: Arc<Seen>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    list: Vec<oneshot::Sender<Result<Head, Error>>>,
+    running: bool,
+}
+
+impl Heads {
+    pub(super) fn new(readers: Arc<Readers>, seen: Arc<Seen>) -> Self {
+        Self {
+            readers,
+            seen,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// The head at a moment after this call.
+    pub(super) fn ask(self: &Arc<Self>) -> oneshot::Receiver<Result<Head, Error>> {
+        let (reply, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        waiting.list.push(reply);
+        if !waiting.running {
+            waiting.running = true;
+            tokio::spawn(self.clone().run());
+        }
+        answer
+    }
+
+    async fn run(self: Arc<Self>) {
+        while let Some(list) = self.next() {
+            let head = self.head().await;
+            for reply in list {
+                // Who asked may have gone away.
+                drop(reply.send(head.clone()));
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Vec<oneshot::Sender<Result<Head, Error>>>> {
+        let mut waiting = self.waiting.lock();
+        let list = std::mem::take(&mut waiting.list);
+        waiting.running = !list.is_empty();
+        waiting.running.then_some(list)
+    }
+
+    async fn head(&self) -> Result<Head, Error> {
+        let rows = self.readers.ask(&Ask::Head).await?;
+        let row = rows.first().ok_or_else(misshapen)?;
+        let head = Head::read(row).map_err(|failure| failure.error)?;
+        self.seen.note(head.version);
+        Ok(head)
+    }
+}
+
+/// A snapshot.
+pub(super) struct PostgresView {
+    readers: Arc<Readers>,
+    head: Head,
+}
+
+impl PostgresView {
+    /// A view of `head`.
+    pub(super) fn of(readers: Arc<Readers>, head: Head) -> Self {
+        Self { readers, head }
+    }
+
+    /// A view of now.
+    pub(super) fn open(readers: Arc<Readers>, heads: &Arc<Heads>) -> Read<Arc<dyn EngineView>> {
+        let head = heads.ask();
+        later(async move {
+            let head = head.await.unwrap_or_else(|_| Err(closed()))?;
+            Ok(Arc::new(Self { readers, head }) as Arc<dyn EngineView>)
+        })
+    }
+
+    fn ask(&self, ask: Ask) -> BoxFuture<'static, Result<Vec<Row>, Error>> {
+        let (readers, version) = (self.readers.clone(), self.head.version);
+        async move {
+            let rows = readers.ask(&ask).await?;
+            let kept: i64 = rows
+                .first()
+                .ok_or_else(misshapen)?
+                .try_get(0)
+                .map_err(wrong)?;
+            if kept > version {
+                metrics::counter!("hearth_store_views_outlived_total").increment(1);
+                return Err(Error::Unavailable(
+                    "a view of the store was kept for too long".to_owned(),
+                ));
+            }
+            Ok(rows)
+        }
+        .boxed()
+    }
+
+    /// The pairs of `range`, by the numbers of this engine.
+    pub(super) fn pairs(
+        &self,
+        table: i16,
+        range: Range<Vec<u8>>,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Pairs, Error>> {
+        let rows = self.ask(Ask::Scan {
+            table,
+            low: range.start,
+            high: range.end,
+            direction,
+            limit: i64::try_from(limit).unwrap_or(i64::MAX),
+            version: self.head.version,
+        });
+        async move {
+            let mut pairs = Pairs::new();
+            for row in rows.await? {
+                // A row without a key says that nothing was found.
+                if let Some(key) = row.try_get::<_, Option<&[u8]>>(1).map_err(wrong)? {
+                    let value: &[u8] = row.try_get(2).map_err(wrong)?;
+                    pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+                }
+            }
+            // The database has no duty to keep the order of an inner query; it does, so this costs one look.
+            match direction {
+                Direction::Forward => pairs.sort_by(|a, b| a.0.cmp(&b.0)),
+                Direction::Backward => pairs.sort_by(|a, b| b.0.cmp(&a.0)),
+            }
+            Ok(pairs)
+        }
+        .boxed()
+    }
+}
+
+impl EngineView for PostgresView {
+    fn position(&self) -> Position {
+        self.head.position
+    }
+
+    fn get(&self, table: TableId, key: &[u8]) -> Read<Option<Bytes>> {
+        let rows = self.ask(Ask::Get {
+            table: number(table),
+            key: key.to_vec(),
+            version: self.head.version,
+        });
+        later(async move {
+            let rows = rows.await?;
+            let row = rows.first().ok_or_else(misshapen)?;
+            let value: Option<&[u8]> = row.try_get(1).map_err(wrong)?;
+            Ok(value.map(Bytes::copy_from_slice))
+        })
+    }
+
+    fn get_many(&self, table: TableId, keys: Vec<Vec<u8>>) -> Read<Vec<Option<Bytes>>> {
+        if keys.is_empty() {
+            return Read::ready(Vec::new());
+        }
+        let mut found = vec![None; keys.len()];
+        let rows = self.ask(Ask::Many {
+            table: number(table),
+            keys,
+            version: self.head.version,
+        });
+        later(async move {
+            for row in rows.await? {
+                if let Some(n) = row.try_get::<_, Option<i32>>(1).map_err(wrong)? {
+                    let value: &[u8] = row.try_get(2).map_err(wrong)?;
+                    let place = usize::try_from(n).ok().and_then(|n| found.get_mut(n));
+                    *place.ok_or_else(misshapen)? = Some(Bytes::copy_from_slice(value));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn scan(
+        &self,
+        table: TableId,
+        range: Range<Vec<u8>>,
+        direction: Direction,
+        limit: usize,
+    ) -> Read<Pairs> {
+        if limit == 0 || range.start >= range.end {
+            return Read::ready(Pairs::new());
+        }
+        Read::Later(self.pairs(number(table), range, direction, limit))
+    }
+}
+
+/// Whom the groups after `mark` concerned.
+pub(super) async fn concerned(readers: &Readers, mark: Mark) -> Result<Concerned, Error> {
+    let ask = Ask::Hints {
+        after: i64::try_from(mark.0).unwrap_or(i64::MAX),
+        limit: HINTS,
+    };
+    let rows = readers.ask(&ask).await?;
+    let mut found = Concerned {
+        mark,
+        more: i64::try_from(rows.len()).is_ok_and(|count| count >= HINTS),
+        hints: Vec::new(),
+    };
+    for row in rows {
+        let version: i64 = row.try_get(0).map_err(wrong)?;
+        found.mark = Mark(u64::try_from(version).map_err(|_| misshapen())?);
+        found.hints.extend(noted(row.try_get(1).map_err(wrong)?));
+    }
+    Ok(found)
+}
+
+fn later<T>(future: impl Future<Output = Result<T, Error>> + Send + 'static) -> Read<T> {
+    Read::Later(future.boxed())
+}
+
+fn misshapen() -> Error {
+    Error::Corrupt("the tables of the store are not as they should be".to_owned())
+}
+
+fn wrong(error: tokio_postgres::Error) -> Error {
+    Failure::from(error).error
+}

@@ -1,0 +1,500 @@
+//! Hints and ephemeral values of many nodes, over Redis (or what speaks as it does, 6.2 or newer).
+//!
+//! A hint goes to this node at once, and to the others over one channel. Ephemeral values live in Redis; while it cannot
+//! be reached they live in this node's memory, where this node finds them again, also afterwards. So nothing ever
+//! fails for want of Redis: what is lost is what the seam allows to be lost. A metric and a line in the log say so.
+//!
+//! Keys of the form `kind/id/rest` are also kept in a set for `kind/id/`, so that listing those is no search.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError,
+    aio::MultiplexedConnection, cmd, pipe,
+};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use hearth_base::Rng;
+use tokio::{
+    sync::{Mutex, broadcast, mpsc},
+    task::AbortHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Hint, Hints, Lifetime, MemoryHints, memory::LIST_LIMIT};
+use crate::Error;
+
+/// How long Redis may take to take a connection, or to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The pause before a connection is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the connection that hears hints still lives.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How many hints wait to be sent at most; further ones are lost to the other nodes.
+const OUTBOX: usize = 4096;
+
+/// How many hints are sent together at most.
+const TOGETHER: usize = 256;
+
+/// How many steps of a search through all keys a listing takes at most, where the prefix has no set.
+const SEARCH_STEPS: usize = 100;
+
+/// Sets a value, and notes it in the set of its group: KEYS value, group; ARGV bytes, lifetime, name.
+const PUT: &str = "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
+    local t = redis.call('TIME') \
+    redis.call('ZADD', KEYS[2], t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2], ARGV[3]) \
+    if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end";
+
+/// Takes a value, and its note out of the set of its group: KEYS value, group; ARGV name.
+const TAKE: &str = "redis.call('ZREM', KEYS[2], ARGV[1]) return redis.call('GETDEL', KEYS[1])";
+
+/// The names in a group that live: KEYS group; ARGV how many.
+const NAMES: &str = "local t = redis.call('TIME') \
+    local now = t[1] * 1000 + math.floor(t[2] / 1000) \
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now) \
+    return redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf', 'LIMIT', 0, ARGV[1])";
+
+/// Adds to a counter that lives on from its first use: KEYS counter; ARGV how much, lifetime.
+const ADD: &str = "local sum = redis.call('INCRBY', KEYS[1], ARGV[1]) \
+    if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
+    return sum";
+
+/// Where Redis is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its address: `redis://host:port/database`, `rediss://` for TLS.
+    pub url: String,
+    /// Set before every key and channel, so that several servers can share one Redis.
+    pub prefix: String,
+}
+
+/// Names a node in its hints, which come back to it.
+type NodeId = [u8; 8];
+
+/// Hints and ephemeral values over Redis.
+pub struct RedisHints {
+    memory: Arc<MemoryHints>,
+    link: Arc<Link>,
+    outbox: mpsc::Sender<Hint>,
+    tasks: [AbortHandle; 2],
+}
+
+impl RedisHints {
+    /// Starts at once; Redis may come later, or go. `now` tells the time in milliseconds.
+    ///
+    /// Has to be called inside of a runtime.
+    ///
+    /// # Errors
+    /// `Unavailable` if the address is not one of Redis.
+    pub fn start(
+        options: Options,
+        rng: &dyn Rng,
+        now: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let client = Client::open(options.url)
+            .map_err(|e| Error::Unavailable(format!("the address of Redis is wrong: {e}")))?;
+        let mut node = NodeId::default();
+        rng.fill(&mut node);
+        let link = Arc::new(Link {
+            client,
+            prefix: options.prefix,
+            place: Mutex::default(),
+            lost: AtomicBool::new(false),
+        });
+        let memory = Arc::new(MemoryHints::new(now));
+        let (outbox, waiting) = mpsc::channel(OUTBOX);
+        let sending = tokio::spawn(send(link.clone(), node, waiting));
+        let hearing = tokio::spawn(hear(link.clone(), node, memory.sender()));
+        Ok(Self {
+            memory,
+            link,
+            outbox,
+            tasks: [sending.abort_handle(), hearing.abort_handle()],
+        })
+    }
+}
+
+impl Drop for RedisHints {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Hints for RedisHints {
+    fn publish(&self, hint: Hint) {
+        self.memory.publish(hint.clone());
+        if self.outbox.try_send(hint).is_err() {
+            metrics::counter!("hearth_hints_lost_total").increment(1);
+        }
+    }
+
+    fn pass_on(&self, hint: Hint) {
+        self.memory.pass_on(hint);
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Hint> {
+        self.memory.subscribe()
+    }
+
+    fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        lifetime: Lifetime,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        // What this node kept while Redis was gone must not come to light again.
+        let earlier = self.memory.take(key);
+        let life = lifetime.0.max(1);
+        let command = match group(key) {
+            None => cmd("SET")
+                .arg(self.link.key(key))
+                .arg(&*value)
+                .arg("PX")
+                .arg(life)
+                .take(),
+            Some(group) => eval(PUT, &[self.link.key(key), self.link.set(group)])
+                .arg(&*value)
+                .arg(life)
+                .arg(key)
+                .take(),
+        };
+        let (link, memory) = (self.link.clone(), self.memory.clone());
+        let key = key.to_owned();
+        async move {
+            earlier.await?;
+            match link.ask::<()>(command).await {
+                Ok(()) => Ok(()),
+                Err(Lost) => memory.put(&key, value, lifetime).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>> {
+        let kept = self.memory.get(key);
+        let command = cmd("GET").arg(self.link.key(key)).take();
+        let link = self.link.clone();
+        async move {
+            if let Some(kept) = kept.await? {
+                return Ok(Some(kept));
+            }
+            let found = link.ask::<Option<Vec<u8>>>(command).await;
+            Ok(found.unwrap_or_default().map(Bytes::from))
+        }
+        .boxed()
+    }
+
+    fn take(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>> {
+        let kept = self.memory.take(key);
+        let command = match group(key) {
+            None => cmd("GETDEL").arg(self.link.key(key)).take(),
+            Some(group) => eval(TAKE, &[self.link.key(key), self.link.set(group)])
+                .arg(key)
+                .take(),
+        };
+        let link = self.link.clone();
+        async move {
+            if let Some(kept) = kept.await? {
+                return Ok(Some(kept));
+            }
+            let found = link.ask::<Option<Vec<u8>>>(command).await;
+            Ok(found.unwrap_or_default().map(Bytes::from))
+        }
+        .boxed()
+    }
+
+    fn add(
+        &self,
+        key: &str,
+        delta: i64,
+        lifetime: Lifetime,
+    ) -> BoxFuture<'static, Result<i64, Error>> {
+        let command = eval(ADD, &[self.link.key(key)])
+            .arg(delta)
+            .arg(lifetime.0.max(1))
+            .take();
+        let (link, memory) = (self.link.clone(), self.memory.clone());
+        let key = key.to_owned();
+        async move {
+            match link.ask(command).await {
+                Ok(sum) => Ok(sum),
+                // Each node counts by itself until Redis is back.
+                Err(Lost) => memory.add(&key, delta, lifetime).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn list(&self, prefix: &str) -> BoxFuture<'static, Result<Vec<(String, Bytes)>, Error>> {
+        let kept = self.memory.list(prefix);
+        let (link, prefix) = (self.link.clone(), prefix.to_owned());
+        async move {
+            let mut found = link.list(&prefix).await.unwrap_or_default();
+            found.extend(kept.await?);
+            // Of a key that is in both places the one from this node's memory is the older one.
+            found.sort_by(|a, b| a.0.cmp(&b.0));
+            found.dedup_by(|later, first| later.0 == first.0);
+            found.truncate(LIST_LIMIT);
+            Ok(found)
+        }
+        .boxed()
+    }
+}
+
+/// The part of `key` through its second slash, if it has two.
+fn group(key: &str) -> Option<&str> {
+    let (second, _) = key.match_indices('/').nth(1)?;
+    key.get(..=second)
+}
+
+/// A call of `script`.
+fn eval(script: &str, keys: &[String]) -> Cmd {
+    let mut command = cmd("EVAL");
+    command.arg(script).arg(keys.len()).arg(keys);
+    command
+}
+
+/// Redis cannot be reached, or does not do as it is told. Whoever meets it does without.
+#[derive(Clone, Copy, Debug)]
+struct Lost;
+
+/// The connection that asks.
+struct Link {
+    client: Client,
+    prefix: String,
+    place: Mutex<Place>,
+    /// Told to the log and not yet taken back.
+    lost: AtomicBool,
+}
+
+#[derive(Default)]
+struct Place {
+    connection: Option<MultiplexedConnection>,
+    /// When connecting failed last.
+    failed: Option<Instant>,
+}
+
+impl Link {
+    fn key(&self, key: &str) -> String {
+        format!("{}v:{key}", self.prefix)
+    }
+
+    fn set(&self, group: &str) -> String {
+        format!("{}g:{group}", self.prefix)
+    }
+
+    fn channel(&self) -> String {
+        format!("{}hints", self.prefix)
+    }
+
+    fn config() -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE))
+    }
+
+    /// The connection, made if there is none. While Redis is away nobody waits for it more than once in a while.
+    async fn connection(&self) -> Result<MultiplexedConnection, Lost> {
+        let mut place = self.place.lock().await;
+        if let Some(connection) = &place.connection {
+            return Ok(connection.clone());
+        }
+        if place.failed.is_some_and(|at| at.elapsed() < PAUSE) {
+            return Err(Lost);
+        }
+        let made = self
+            .client
+            .get_multiplexed_async_connection_with_config(&Self::config())
+            .await;
+        match made {
+            Ok(connection) => {
+                place.connection = Some(connection.clone());
+                place.failed = None;
+                drop(place);
+                self.found();
+                Ok(connection)
+            }
+            Err(error) => {
+                place.failed = Some(Instant::now());
+                drop(place);
+                self.lose(&error);
+                Err(Lost)
+            }
+        }
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Lost> {
+        let mut connection = self.connection().await?;
+        match command.query_async(&mut connection).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(&error).await),
+        }
+    }
+
+    async fn send(&self, commands: &Pipeline) -> Result<(), Lost> {
+        let mut connection = self.connection().await?;
+        match commands.exec_async(&mut connection).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(&error).await),
+        }
+    }
+
+    /// Gives the connection up, so that the next who asks makes a new one.
+    async fn failed(&self, error: &RedisError) -> Lost {
+        self.place.lock().await.connection = None;
+        self.lose(error);
+        Lost
+    }
+
+    fn lose(&self, error: &RedisError) {
+        metrics::gauge!("hearth_hints_connected").set(0.0);
+        if !self.lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "Redis is lost: news from other nodes come later, until it is back");
+        }
+    }
+
+    fn found(&self) {
+        metrics::gauge!("hearth_hints_connected").set(1.0);
+        if self.lost.swap(false, Ordering::Relaxed) {
+            tracing::info!("Redis is back");
+        }
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, Lost> {
+        let names = match group(prefix) {
+            Some(group) => {
+                let command = eval(NAMES, &[self.set(group)]).arg(LIST_LIMIT).take();
+                self.ask::<Vec<String>>(command).await?
+            }
+            None => self.search(prefix).await?,
+        };
+        let names: Vec<String> = names
+            .into_iter()
+            .filter(|n| n.starts_with(prefix))
+            .collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<String> = names.iter().map(|name| self.key(name)).collect();
+        let values: Vec<Option<Vec<u8>>> = self.ask(cmd("MGET").arg(keys).take()).await?;
+        let found = names.into_iter().zip(values);
+        Ok(found
+            .filter_map(|(name, value)| Some((name, Bytes::from(value?))))
+            .collect())
+    }
+
+    /// The names that start with `prefix`, by looking at all: for a prefix that has no set.
+    async fn search(&self, prefix: &str) -> Result<Vec<String>, Lost> {
+        let own = self.key("");
+        let mut pattern = String::new();
+        for letter in self.key(prefix).chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern.push('*');
+        let (mut names, mut cursor) = (Vec::new(), 0u64);
+        for _ in 0..SEARCH_STEPS {
+            let mut command = cmd("SCAN");
+            command.arg(cursor).arg("MATCH").arg(&pattern);
+            command.arg("COUNT").arg(LIST_LIMIT);
+            let (next, page): (u64, Vec<String>) = self.ask(command).await?;
+            let page = page.into_iter();
+            names.extend(page.filter_map(|key| key.strip_prefix(&own).map(ToOwned::to_owned)));
+            cursor = next;
+            if cursor == 0 || names.len() >= LIST_LIMIT {
+                break;
+            }
+        }
+        names.truncate(LIST_LIMIT);
+        Ok(names)
+    }
+}
+
+/// Sends what waits to the other nodes, several hints together. What cannot be sent is lost.
+async fn send(link: Arc<Link>, node: NodeId, mut waiting: mpsc::Receiver<Hint>) {
+    let mut hints = Vec::with_capacity(TOGETHER);
+    while waiting.recv_many(&mut hints, TOGETHER).await > 0 {
+        let mut commands = pipe();
+        let channel = link.channel();
+        for hint in &hints {
+            let message = written(node, hint);
+            commands.cmd("PUBLISH").arg(&channel).arg(message).ignore();
+        }
+        if link.send(&commands).await.is_err() {
+            let lost = u64::try_from(hints.len()).unwrap_or(u64::MAX);
+            metrics::counter!("hearth_hints_lost_total").increment(lost);
+        }
+        hints.clear();
+    }
+}
+
+/// Hears what other nodes say, and passes it on. Connects again for as long as it takes.
+async fn hear(link: Arc<Link>, node: NodeId, listeners: broadcast::Sender<Hint>) {
+    loop {
+        if let Err(error) = listen(&link, node, &listeners).await {
+            link.lose(&error);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn listen(
+    link: &Link,
+    node: NodeId,
+    listeners: &broadcast::Sender<Hint>,
+) -> Result<(), RedisError> {
+    let connected = timeout(PATIENCE, link.client.get_async_pubsub()).await;
+    let mut hearing = connected.map_err(late)??;
+    let subscribed = timeout(PATIENCE, hearing.subscribe(link.channel())).await;
+    subscribed.map_err(late)??;
+    link.found();
+    let (mut sink, mut messages) = hearing.split();
+    loop {
+        match timeout(LOOK, messages.next()).await {
+            Ok(Some(message)) => {
+                if let Some((from, hint)) = read(message.get_payload_bytes())
+                    && from != node
+                {
+                    // No receiver is no failure: nobody waits.
+                    drop(listeners.send(hint));
+                }
+            }
+            Ok(None) => return Ok(()),
+            // Silence: either nobody has news, or Redis is gone without a word.
+            Err(_) => {
+                let alive = timeout(PATIENCE, sink.ping::<::redis::Value>()).await;
+                alive.map_err(late)??;
+            }
+        }
+    }
+}
+
+fn late(_: tokio::time::error::Elapsed) -> RedisError {
+    RedisError::from((::redis::ErrorKind::Io, "no answer in time"))
+}
+
+/// A hint as it is sent: the node, then the hint.
+fn written(node: NodeId, hint: &Hint) -> Vec<u8> {
+    let mut message = node.to_vec();
+    message.extend_from_slice(&hint.to_bytes());
+    message
+}
+
+/// What [`written`] wrote; `None` if another version, or somebody else, wrote it.
+fn read(message: &[u8]) -> Option<(NodeId, Hint)> {
+    let (node, hint) = message.split_first_chunk::<8>()?;
+    Some((*node, Hint::from_bytes(hint)?))
+}
