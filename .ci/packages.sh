@@ -30,10 +30,12 @@ install_build_packages() {
     install_packages $(missing_packages $BUILD_PACKAGES)
 }
 
-# What the client flows need, unless it is there, from wherever.
+# What the tests and the client flows need, unless it is there, from wherever.
 install_test_packages() {
     command -v dpkg-query >/dev/null || return 0
     local wanted=""
+    [ -n "$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null)" ] || command -v postgres >/dev/null || wanted="$wanted postgresql"
+    command -v redis-server >/dev/null || wanted="$wanted redis-server"
     command -v curl >/dev/null || wanted="$wanted curl"
     command -v npm >/dev/null || wanted="$wanted nodejs npm"
     command -v python3 >/dev/null || wanted="$wanted python3 python3-venv"

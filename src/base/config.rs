@@ -40,6 +40,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The database.
     pub store: Store,
+    /// What joins several nodes.
+    pub redis: Redis,
     /// Who may make an account.
     pub registration: Registration,
     /// What callers may use up.
@@ -128,8 +130,14 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// The folder of the database.
+    /// The folder of the database, unless `url` is set.
     pub path: PathBuf,
+    /// The address of a PostgreSQL, for one node or many. After loading, also what `url_file` held.
+    pub url: Option<Secret>,
+    /// A file that holds the address.
+    pub url_file: Option<PathBuf>,
+    /// Connections to it that read, 1 to 1000; one more writes.
+    pub connections: usize,
     /// What a commit waits for.
     pub durability: Durability,
     /// Cached blocks and unwritten changes.
@@ -140,10 +148,23 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             path: "data/store".into(),
+            url: None,
+            url_file: None,
+            connections: 8,
             durability: Durability::Full,
             memory: Size(64 << 20),
         }
     }
+}
+
+/// Section `[redis]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redis {
+    /// Its address; `None`: this is the only node. After loading, also what `url_file` held.
+    pub url: Option<Secret>,
+    /// A file that holds the address.
+    pub url_file: Option<PathBuf>,
 }
 
 /// What a commit waits for.

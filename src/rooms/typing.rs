@@ -83,8 +83,17 @@ impl Rooms {
     /// Those of the store.
     pub async fn typing_stamp(&self, room_id: &RoomId) -> Result<TypingStamp, Error> {
         let found = self.0.store.hints().get(&stamp_key(room_id)).await?;
-        let number = found.and_then(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).ok());
-        Ok(TypingStamp(number.map_or(0, u64::from_be_bytes)))
+        Ok(read_stamp(found))
+    }
+
+    /// As [`Rooms::typing_stamp`] of each of `rooms`, in one question.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn typing_stamps(&self, rooms: &[&RoomId]) -> Result<Vec<TypingStamp>, Error> {
+        let keys = rooms.iter().map(|room_id| stamp_key(room_id)).collect();
+        let found = self.0.store.hints().get_many(keys).await?;
+        Ok(found.into_iter().map(read_stamp).collect())
     }
 
     /// Puts a new stamp on who is typing in the room, and tells those who wait.
@@ -114,6 +123,11 @@ async fn tell_of_the_end(rooms: Rooms, room_id: OwnedRoomId, key: String, lifeti
     {
         tracing::debug!(%error, "the end of typing is not told");
     }
+}
+
+fn read_stamp(found: Option<Bytes>) -> TypingStamp {
+    let number = found.and_then(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).ok());
+    TypingStamp(number.map_or(0, u64::from_be_bytes))
 }
 
 fn stamp_key(room_id: &RoomId) -> String {

@@ -9,14 +9,14 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use hearth_base::{config::Config, log};
-use hearth_store::engines::rocksdb;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     Error, Node, Outside,
     control::{self, Command},
-    identity, memory,
+    memory,
     serve::{self, Running},
+    transfer,
 };
 
 /// The file that is read where none is named, if it is there.
@@ -60,6 +60,12 @@ enum Verb {
     Restore {
         /// What `hearth backup` made.
         folder: PathBuf,
+    },
+    /// Copies the whole database into an empty one, compares the two, and goes on where it was if interrupted. No server may run.
+    Migrate {
+        /// postgres://user:password@host:port/database, or a folder.
+        #[arg(long, value_name = "PLACE")]
+        to: String,
     },
     /// Prints the version.
     Version,
@@ -264,7 +270,8 @@ fn command(line: &Line) -> Result<(), Error> {
         Verb::Serve { .. } | Verb::Version | Verb::CheckConfig => {
             "the configuration is right".to_owned()
         }
-        Verb::Restore { folder } => restore(&config, folder)?,
+        Verb::Restore { folder } => wait(transfer::restore(&config, folder))?,
+        Verb::Migrate { to } => wait(transfer::migrate(&config, to))?,
         Verb::Backup { folder } => ask(
             &config,
             &Command::Backup {
@@ -342,11 +349,7 @@ impl Password {
 
 /// Has a running server do it, or does it with the store itself where none runs.
 fn ask(config: &Config, command: &Command) -> Result<String, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::io("no threads", e))?;
-    runtime.block_on(async {
+    wait(async {
         if let Some(text) = control::ask(&config.server.control_socket, command).await? {
             return Ok(text);
         }
@@ -363,27 +366,13 @@ fn ask(config: &Config, command: &Command) -> Result<String, Error> {
     })
 }
 
-fn restore(config: &Config, folder: &Path) -> Result<String, Error> {
-    let (key, saved) = (
-        &config.server.signing_key_file,
-        folder.join(control::SAVED_KEY),
-    );
-    if key.exists() {
-        return Err(Error::refused(format!(
-            "{} exists, and nothing is overwritten: move it away first",
-            key.display()
-        )));
-    }
-    identity::make_private_folder(&config.store.path)?;
-    rocksdb::restore(&folder.join(control::SAVED_STORE), &config.store.path)?;
-    identity::make_private_folder(key)?;
-    std::fs::copy(&saved, key)
-        .map_err(|e| Error::io(format!("cannot copy {}", saved.display()), e))?;
-    Ok(format!(
-        "restored the database to {} and the key to {}",
-        config.store.path.display(),
-        key.display()
-    ))
+/// Waits for `work`.
+fn wait(work: impl Future<Output = Result<String, Error>>) -> Result<String, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("no threads", e))?
+        .block_on(work)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

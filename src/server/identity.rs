@@ -79,11 +79,11 @@ pub(crate) fn make_private_folder(file: &Path) -> Result<(), Error> {
         .map_err(|e| Error::io(format!("cannot make {}", folder.display()), e))
 }
 
-/// Gives a new store the server's name, and refuses the store of another name: its users and events carry it.
-pub(crate) async fn claim(store: &Store, name: &ServerName) -> Result<(), Error> {
+/// Gives a new store the server's name, and refuses the store of another name: its users and events carry it. Whether it is new.
+pub(crate) async fn claim(store: &Store, name: &ServerName) -> Result<bool, Error> {
     let view = store.view().await?;
     match view.get(&NAME, ()).await? {
-        Some(Json(known)) if known == name.as_str() => Ok(()),
+        Some(Json(known)) if known == name.as_str() => Ok(false),
         Some(Json(known)) => Err(Error::refused(format!(
             "this store belongs to the server {known}, and `server.name` says {name}: set the name back, or use another \
              `store.path`"
@@ -92,9 +92,11 @@ pub(crate) async fn claim(store: &Store, name: &ServerName) -> Result<(), Error>
             let mut batch = Batch::new();
             // The log begins here, so that position zero always means to have seen nothing.
             batch.position();
+            // Of several nodes that begin at once, one makes the store.
+            batch.assert_absent(&NAME, ());
             batch.put(&NAME, (), Json(name.to_string()));
             store.commit(batch).await?;
-            Ok(())
+            Ok(true)
         }
     }
 }

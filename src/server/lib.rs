@@ -4,8 +4,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `command_line.rs` | `hearth serve`, `check-config`, `user`, `backup`, `restore`, `version` |
+//! | `command_line.rs` | `hearth serve`, `check-config`, `user`, `backup`, `restore`, `migrate`, `version` |
 //! | `node.rs` | a store, the services over it and the endpoints: a server without sockets |
+//! | `storage.rs` | which engine and which hints there are |
+//! | `transfer.rs` | a store brought to another place: `restore`, `migrate` |
 //! | `identity.rs` | the signing key, and the name a store belongs to |
 //! | `serve.rs` | the life of a running server: start, signals, stop |
 //! | `listen.rs` | sockets and connections |
@@ -29,8 +31,10 @@ mod node;
 mod pace;
 mod removal;
 mod serve;
+mod storage;
 mod telemetry;
 mod tls;
+mod transfer;
 
 pub use errors::Error;
 pub use node::{Node, Outside};

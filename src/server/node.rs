@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use hearth_base::{
     Clock, Rng, SystemClock, SystemRng,
-    config::{Config, Durability, RegistrationMode},
+    config::{Config, RegistrationMode},
 };
 use hearth_client_api::{App, Registration, Services, Settings};
 use hearth_federation::{
@@ -16,18 +16,12 @@ use hearth_federation::{
 };
 use hearth_protocol::{RoomVersion, SigningKey};
 use hearth_rooms::Rooms;
-use hearth_store::{
-    MemoryHints, Store,
-    engines::rocksdb::{self, Options},
-};
+use hearth_store::{Replay, Store};
 use hearth_sync::Sync;
 use hearth_users::Users;
 use tokio::task::spawn_blocking;
 
-use crate::{Error, front, identity, pace::Pace, tls};
-
-/// Threads for reads that are not in memory.
-const READERS: usize = 4;
+use crate::{Error, front, pace::Pace, tls, storage::{self, Opened}};
 
 /// A store and the services over it.
 #[derive(Clone)]
@@ -41,6 +35,8 @@ pub struct Node {
     key: Arc<SigningKey>,
     /// The way to other servers, unless the operator wants none.
     peers: Option<Peers>,
+    /// Makes lost hints good.
+    _replay: Arc<Replay>,
 }
 
 /// What a server takes from outside, so that a test can hand in its own.
@@ -72,26 +68,7 @@ impl Node {
     /// If another process has the store, it belongs to another server name, or a file cannot be used.
     pub async fn open(config: &Config, outside: Outside) -> Result<Self, Error> {
         let Outside { clock, rng, names } = outside;
-        let (settings, random) = (config.clone(), rng.clone());
-        let opened = spawn_blocking(move || {
-            identity::make_private_folder(&settings.store.path.join("CURRENT"))?;
-            let engine = rocksdb::open(Options {
-                path: settings.store.path,
-                block_cache_bytes: settings.store.memory.0,
-                relaxed: settings.store.durability == Durability::Relaxed,
-                readers: READERS,
-            })?;
-            let file = &settings.server.signing_key_file;
-            let key = identity::signing_key(file, &settings.server.name, &*random)?;
-            Ok::<_, Error>((engine, key))
-        });
-        let (engine, key) = opened
-            .await
-            .map_err(|e| Error::refused(format!("the store could not be opened: {e}")))??;
-        let now = clock.clone();
-        let hints = Arc::new(MemoryHints::new(move || now.now().0));
-        let store = Store::new(engine, hints);
-        identity::claim(&store, &config.server.name).await?;
+        let Opened { store, key, replay } = storage::open(config, &clock, &rng).await?;
         let name = config.server.name.clone();
         let key = Arc::new(key);
         let peers = match config.federation.enabled {
@@ -125,6 +102,7 @@ impl Node {
             rng,
             key,
             peers,
+            _replay: replay,
         })
     }
 

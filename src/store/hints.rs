@@ -110,6 +110,9 @@ pub trait Hints: Send + Sync + 'static {
     /// The ephemeral value at `key`, while it lives.
     fn get(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>>;
 
+    /// The ephemeral values at `keys`, in their order, in one question.
+    fn get_many(&self, keys: Vec<String>) -> BoxFuture<'static, Result<Vec<Option<Bytes>>, Error>>;
+
     /// Removes and returns the ephemeral value at `key`: of many callers one gets it.
     fn take(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>>;
 

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod engine;
 pub mod engines;
 pub mod hints;
+pub mod leases;
 pub mod migrate;
 mod read;
 #[cfg(test)]

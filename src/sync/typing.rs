@@ -91,12 +91,14 @@ pub(crate) async fn read(
         None => Arc::default(),
     };
     let mut told = Told::new();
-    for id in rooms {
-        if !filter::passes_room(filter, id) || !filter::passes_section(&filter.ephemeral, id) {
-            continue;
-        }
+    let rooms: Vec<&RoomId> = rooms
+        .filter(|id| {
+            filter::passes_room(filter, id) && filter::passes_section(&filter.ephemeral, id)
+        })
+        .collect();
+    let stamps = reading.rooms().typing_stamps(&rooms).await?;
+    for (id, stamp) in rooms.into_iter().zip(stamps) {
         let known = before.get(id);
-        let stamp = reading.rooms().typing_stamp(id).await?;
         if stamp <= since && known.is_none() {
             continue;
         }

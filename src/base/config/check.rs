@@ -12,26 +12,42 @@ const LONGEST_SECRET: usize = 4096;
 /// Replaces `…_file` keys by what the files hold.
 pub(super) fn read_secrets(config: &mut Config, origins: &Origins, problems: &mut Vec<Problem>) {
     let registration = &mut config.registration;
-    let Some(file) = &registration.shared_secret_file else {
-        return;
-    };
-    let place = origins.of("registration", "shared_secret_file");
-    if registration.shared_secret.is_some() {
-        problems.push(Problem {
-            place,
-            what: "both `registration.shared_secret` and `registration.shared_secret_file` are set"
-                .to_owned(),
-            remedy: "keep one of them".to_owned(),
-        });
-        return;
-    }
-    match read_secret(file) {
-        Ok(secret) => registration.shared_secret = Some(secret),
-        Err(why) => problems.push(Problem {
-            place,
-            what: format!("{} {why}", file.display()),
-            remedy: "put the secret there, as one line, or remove `shared_secret_file`".to_owned(),
-        }),
+    let secrets = [
+        (
+            ("registration", "shared_secret"),
+            &mut registration.shared_secret,
+            &registration.shared_secret_file,
+        ),
+        (
+            ("store", "url"),
+            &mut config.store.url,
+            &config.store.url_file,
+        ),
+        (
+            ("redis", "url"),
+            &mut config.redis.url,
+            &config.redis.url_file,
+        ),
+    ];
+    for ((section, key), secret, file) in secrets {
+        let Some(file) = file else { continue };
+        let place = origins.of(section, &format!("{key}_file"));
+        if secret.is_some() {
+            problems.push(Problem {
+                place,
+                what: format!("both `{section}.{key}` and `{section}.{key}_file` are set"),
+                remedy: "keep one of them".to_owned(),
+            });
+            continue;
+        }
+        match read_secret(file) {
+            Ok(text) => *secret = Some(text),
+            Err(why) => problems.push(Problem {
+                place,
+                what: format!("{} {why}", file.display()),
+                remedy: format!("put it there, as one line, or remove `{key}_file`"),
+            }),
+        }
     }
 }
 
@@ -59,6 +75,7 @@ pub(super) fn rules(config: &Config, origins: &Origins, problems: &mut Vec<Probl
     };
     listen(config, &mut wrong);
     registration(config, &mut wrong);
+    shared(config, &mut wrong);
     if config.limits.requests_per_second == 0 || config.limits.request_burst == 0 {
         wrong(
             "limits",
@@ -173,6 +190,46 @@ fn registration(config: &Config, wrong: &mut dyn FnMut(&str, &str, &str, &str)) 
             "shared_secret",
             "the shared secret can be guessed",
             "write at least 8 letters",
+        );
+    }
+}
+
+/// What nodes share.
+fn shared(config: &Config, wrong: &mut dyn FnMut(&str, &str, &str, &str)) {
+    let has = |secret: &Option<Secret>, schemes: [&str; 2]| {
+        let url = secret.as_ref().map_or("", Secret::reveal);
+        secret.is_none() || schemes.iter().any(|scheme| url.starts_with(scheme))
+    };
+    if !has(&config.store.url, ["postgres://", "postgresql://"]) {
+        wrong(
+            "store",
+            "url",
+            "`store.url` is not the address of a PostgreSQL",
+            "write postgres://user:password@host:port/database, or remove it to use the folder `store.path`",
+        );
+    }
+    if !has(&config.redis.url, ["redis://", "rediss://"]) {
+        wrong(
+            "redis",
+            "url",
+            "`redis.url` is not the address of a Redis",
+            "write redis://host:port, or remove it where there is one node",
+        );
+    }
+    if config.redis.url.is_some() && config.store.url.is_none() {
+        wrong(
+            "redis",
+            "url",
+            "Redis joins nodes that share a database, and `store.url` is not set",
+            "set `store.url`, or remove `redis.url`",
+        );
+    }
+    if !(1..=1000).contains(&config.store.connections) {
+        wrong(
+            "store",
+            "connections",
+            "this many connections to the database make no sense",
+            "write 1 to 1000",
         );
     }
 }

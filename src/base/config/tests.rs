@@ -203,3 +203,21 @@ fn sizes_read_as_they_are_written() {
         text.parse::<Size>().unwrap_err();
     }
 }
+
+#[test]
+fn addresses_of_shared_services() {
+    let postgres = "[store]\nurl = \"postgres://hearth:horse@db/hearth\"\n";
+    let redis = "[redis]\nurl = \"redis://cache:6379\"\n";
+    let config = load(&format!("{postgres}{redis}"), &[], &[]).unwrap();
+    assert!(!format!("{config:?}").contains("horse"));
+    assert!(problem(redis).contains("`store.url` is not set"));
+    assert!(problem("[store]\nurl = \"mysql://db\"\n").contains("PostgreSQL"));
+    assert!(problem(&format!("{postgres}[redis]\nurl = \"cache\"\n")).contains("not the address"));
+    assert!(problem("[store]\nconnections = 0\n").contains("1 to 1000"));
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("url");
+    fs::write(&file, "postgres://db/hearth\n").unwrap();
+    let text = format!("[store]\nurl_file = \"{}\"\n", file.display());
+    let config = load(&text, &[], &[]).unwrap();
+    assert_eq!(config.store.url.unwrap().reveal(), "postgres://db/hearth");
+}

@@ -111,6 +111,17 @@ impl Hints for MemoryHints {
         async { Ok(found) }.boxed()
     }
 
+    fn get_many(&self, keys: Vec<String>) -> BoxFuture<'static, Result<Vec<Option<Bytes>>, Error>> {
+        let now = (self.now)();
+        let values = self.values.lock();
+        let found = keys
+            .iter()
+            .map(|key| values.get(key).filter(|v| v.expires > now))
+            .map(|value| value.map(|v| v.bytes.clone()))
+            .collect();
+        async move { Ok(found) }.boxed()
+    }
+
     fn take(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>> {
         let mut found = None;
         self.live(key, |values, _| found = values.remove(key).map(|v| v.bytes));

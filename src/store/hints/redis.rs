@@ -195,6 +195,27 @@ impl Hints for RedisHints {
         .boxed()
     }
 
+    fn get_many(&self, keys: Vec<String>) -> BoxFuture<'static, Result<Vec<Option<Bytes>>, Error>> {
+        let asked: Vec<String> = keys.iter().map(|key| self.link.key(key)).collect();
+        let count = keys.len();
+        let kept = self.memory.get_many(keys);
+        let link = self.link.clone();
+        async move {
+            if count == 0 {
+                return Ok(Vec::new());
+            }
+            let asked = link.ask::<Vec<Option<Vec<u8>>>>(cmd("MGET").arg(asked).take());
+            let mut found = asked.await.unwrap_or_default();
+            found.resize(count, None);
+            let kept = kept.await?.into_iter();
+            let both = kept.zip(found);
+            Ok(both
+                .map(|(kept, found)| kept.or_else(|| found.map(Bytes::from)))
+                .collect())
+        }
+        .boxed()
+    }
+
     fn take(&self, key: &str) -> BoxFuture<'static, Result<Option<Bytes>, Error>> {
         let kept = self.memory.take(key);
         let command = match group(key) {

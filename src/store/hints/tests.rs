@@ -141,6 +141,15 @@ async fn values(one: &dyn Hints, two: &dyn Hints) {
     assert_eq!(two.get("a").await.unwrap().unwrap(), "1");
     two.put("a", Bytes::new(), LONG).await.unwrap();
     assert_eq!(one.get("a").await.unwrap().unwrap(), "");
+    two.put("z", bytes("2"), LONG).await.unwrap();
+    let keys = ["z", "none", "a", "z"].map(ToOwned::to_owned).to_vec();
+    let found = one.get_many(keys).await.unwrap();
+    assert_eq!(
+        found,
+        [Some(bytes("2")), None, Some(Bytes::new()), Some(bytes("2"))]
+    );
+    assert!(one.get_many(Vec::new()).await.unwrap().is_empty());
+    one.take("z").await.unwrap();
     assert_eq!(one.take("a").await.unwrap().unwrap(), "");
     assert_eq!(two.take("a").await.unwrap(), None);
     assert_eq!(two.get("a").await.unwrap(), None);

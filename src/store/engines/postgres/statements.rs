@@ -33,7 +33,7 @@ pub(super) const TABLES: [&str; 9] = [
 
 /// Settings of every session, which a database may not know. The plans that these leave are the only ones that make
 /// sense here: by the primary key, in its order, whatever the planner believes about the size of a young table.
-pub(super) const SETTINGS: [&str; 8] = [
+pub(super) const SETTINGS: [&str; 9] = [
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET client_min_messages = warning",
     "SET plan_cache_mode = force_generic_plan",
@@ -41,6 +41,7 @@ pub(super) const SETTINGS: [&str; 8] = [
     "SET enable_hashjoin = off",
     "SET enable_mergejoin = off",
     "SET enable_bitmapscan = off",
+    "SET enable_sort = off",
     "SET jit = off",
 ];
 
@@ -68,19 +69,24 @@ const MANY: &str = "SELECT h.kept, b.n, b.value FROM hearth_kept h LEFT JOIN (\
     JOIN hearth_past r ON r.tbl = $1 AND r.key = k.key AND r.until > $4 AND r.since <= $4\
     ) b ON TRUE WHERE h.id = 0";
 
+// Each half is limited by itself, so that it is read in the order of its index and no further.
 const FORWARD: &str = "SELECT h.kept, b.key, b.value FROM hearth_kept h LEFT JOIN (\
     SELECT key, value FROM (\
-    SELECT key, value FROM hearth_now WHERE tbl = $1 AND key >= $2 AND key < $3 AND version <= $4 \
+    (SELECT key, value FROM hearth_now WHERE tbl = $1 AND key >= $2 AND key < $3 AND version <= $4 \
+    ORDER BY key LIMIT $5) \
     UNION ALL \
-    SELECT key, value FROM hearth_past WHERE tbl = $1 AND key >= $2 AND key < $3 AND until > $4 AND since <= $4\
+    (SELECT key, value FROM hearth_past WHERE tbl = $1 AND key >= $2 AND key < $3 AND until > $4 AND since <= $4 \
+    ORDER BY key LIMIT $5)\
     ) a ORDER BY key LIMIT $5\
     ) b ON TRUE WHERE h.id = 0";
 
 const BACKWARD: &str = "SELECT h.kept, b.key, b.value FROM hearth_kept h LEFT JOIN (\
     SELECT key, value FROM (\
-    SELECT key, value FROM hearth_now WHERE tbl = $1 AND key >= $2 AND key < $3 AND version <= $4 \
+    (SELECT key, value FROM hearth_now WHERE tbl = $1 AND key >= $2 AND key < $3 AND version <= $4 \
+    ORDER BY key DESC LIMIT $5) \
     UNION ALL \
-    SELECT key, value FROM hearth_past WHERE tbl = $1 AND key >= $2 AND key < $3 AND until > $4 AND since <= $4\
+    (SELECT key, value FROM hearth_past WHERE tbl = $1 AND key >= $2 AND key < $3 AND until > $4 AND since <= $4 \
+    ORDER BY key DESC LIMIT $5)\
     ) a ORDER BY key DESC LIMIT $5\
     ) b ON TRUE WHERE h.id = 0";
 
