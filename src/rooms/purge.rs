@@ -21,6 +21,7 @@ use crate::{
     member::{LOCAL_JOINED, MEMBERS, USER_ROOMS},
     receipt::RECEIPTS,
     relation::{ANNOTATIONS, RELATIONS, THREAD_ORDER, THREAD_USERS, THREADS},
+    search::WORDS,
     servers::ROOM_SERVERS,
     signal::{DEVICE_SIGNALLED, SIGNALLED, SIGNALS},
     state::NODES,
@@ -191,6 +192,7 @@ impl Rooms {
         }
         // Nobody else ever has this number, so this needs no assertion.
         self.0.store.delete_prefix(&NODES, (number,)).await?;
+        self.0.store.delete_prefix(&WORDS, (number,)).await?;
         batch.delete(&SIGNALLED, room_id);
         batch.delete(&NUMBERS, number);
         batch.delete(&PURGES, room_id);

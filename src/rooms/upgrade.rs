@@ -15,6 +15,7 @@ use crate::{
     alias::{ALIASES, AliasTarget, PUBLISHED, ROOM_ALIASES},
     plan::Plan,
     queue::MAX_TRIES,
+    state::Which,
 };
 
 /// The state that the new room takes over, apart from power levels and bans.
@@ -167,13 +168,16 @@ impl Rooms {
                 .await?;
             events.iter().for_each(|event| keep(event));
         }
-        let members = self
-            .full_state(view, head, head.state, Some("m.room.member"))
-            .await?;
-        for event in &members {
-            let content = event.pdu.content().get();
-            if crate::visibility::membership_of(content) == crate::Membership::Ban {
-                keep(event);
+        // Page by page: the members are most of a big room, and few of them are banned.
+        let (tree, members) = (&self.0.tree, Which::Of("m.room.member"));
+        let mut members = tree.walk(view, head.number, head.state, members);
+        while let Some(page) = members.next_page().await? {
+            let ids = page.into_iter().map(|(_, _, id)| id);
+            for event in self.known_events(view, ids).await? {
+                let content = event.pdu.content().get();
+                if crate::visibility::membership_of(content) == crate::Membership::Ban {
+                    keep(&event);
+                }
             }
         }
         Ok(kept)

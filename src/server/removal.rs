@@ -36,3 +36,46 @@ pub(crate) async fn serve(rooms: Rooms, kept_for: Duration, mut stopping: watch:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use hearth_base::{Millis, SeededRng};
+    use hearth_protocol::SigningKey;
+    use hearth_rooms::{Act, MemberChange, NewRoom};
+    use hearth_store::{MemoryHints, Store, engines::rocksdb};
+    use ruma::{server_name, user_id};
+
+    use super::*;
+
+    /// The clock that is paused moves on whenever nothing else happens, so a pause of a minute takes no time.
+    #[tokio::test(start_paused = true)]
+    async fn what_all_forgot_goes_while_the_server_runs_and_it_stops_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = rocksdb::open(rocksdb::Options::at(folder.path())).unwrap();
+        let store = Store::new(engine, Arc::new(MemoryHints::new(|| 0)));
+        let (name, alice) = (server_name!("home").to_owned(), user_id!("@alice:home"));
+        let key = SigningKey::generate(&name, "ed25519:1", [1; 32]).unwrap();
+        let clock = hearth_base::ManualClock::at(Millis(1_000));
+        let rng = Arc::new(SeededRng::new(1));
+        let rooms = Rooms::new(store.clone(), Arc::new(clock), rng, Arc::new(key), name);
+        let (stop, stopping) = watch::channel(false);
+        let work = tokio::spawn(serve(rooms.clone(), Duration::ZERO, stopping));
+        let room = rooms.create(NewRoom::by(alice.to_owned())).await.unwrap();
+        let leave = MemberChange::own(room.clone(), alice.to_owned(), Act::Leave);
+        rooms.change_membership(leave).await.unwrap();
+        rooms.forget(&room, alice).await.unwrap();
+        loop {
+            let view = store.view().await.unwrap();
+            if rooms.head(&view, &room).await.unwrap().is_none() {
+                break;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        stop.send_replace(true);
+        work.await.unwrap();
+    }
+}
