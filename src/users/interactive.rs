@@ -95,7 +95,8 @@ impl Users {
     /// about it; `user` is who is logged in. An answer without a session begins one.
     ///
     /// # Errors
-    /// `Busy`; those of the store. A bad answer is a challenge with a refusal.
+    /// `Forbidden` for the password of another user; `Busy`; those of the store. Another bad answer is a challenge with a
+    /// refusal.
     pub async fn interact(
         &self,
         purpose: &str,
@@ -196,7 +197,8 @@ impl Users {
             return Ok(Some(wrong_password()));
         };
         if *owner != named {
-            return Ok(Some(Error::forbidden("this is another user's account")));
+            // No other answer of that user could be good here.
+            return Err(Error::forbidden("this is another user's account"));
         }
         let right = self.check_password(owner, password).await?;
         Ok((!right).then(wrong_password))

@@ -25,7 +25,7 @@ const MAX_FACE_BYTES: usize = 2_048;
 pub struct Profile {
     /// The display name.
     pub displayname: Option<String>,
-    /// An `mxc://` address.
+    /// An `mxc://` address, if the client that set it kept to the specification.
     pub avatar_url: Option<String>,
     /// All fields, the two above included.
     pub fields: Map<String, Value>,
@@ -134,10 +134,7 @@ fn check_value(field: &str, value: &Value) -> Result<(), Error> {
             format!("{field} is too long"),
         ));
     }
-    if field == AVATAR_URL && !text.is_empty() && !text.starts_with("mxc://") {
-        let reason = "avatar_url must be an mxc:// address";
-        return Err(Error::refused(Refusal::InvalidParam, reason));
-    }
+    // That an avatar is an mxc:// address is for clients to see to when they show it: those of other servers need not be.
     Ok(())
 }
 

@@ -9,7 +9,9 @@ use ruma::{
     directory::{Filter, PublicRoomsChunk, RoomNetwork, RoomTypeFilter},
 };
 
-use crate::{App, error::Error, summary};
+use serde_json::{Value, json};
+
+use crate::{App, answer::Json, error::Error, summary};
 
 /// Rooms on a page when the caller names no number, and at most.
 const PAGE: usize = 100;
@@ -69,6 +71,27 @@ pub(super) async fn page(app: &App, ask: Ask) -> Result<Page, Error> {
         total: UInt::try_from(total).unwrap_or(UInt::MAX),
         rooms: page,
     })
+}
+
+/// The page as both forms of asking answer it. The rule of joining is told of public rooms too, though clients may take an
+/// absent one for that: not all do.
+///
+/// # Errors
+/// None that a caller causes.
+pub(super) fn shown(page: Page) -> Result<Json<Value>, Error> {
+    let mut rooms = Vec::with_capacity(page.rooms.len());
+    for room in &page.rooms {
+        let mut shown = serde_json::to_value(room).map_err(|error| Error::internal(&error))?;
+        shown["join_rule"] = room.join_rule.as_str().into();
+        rooms.push(shown);
+    }
+    let mut answer = json!({ "chunk": rooms, "total_room_count_estimate": page.total });
+    for (name, token) in [("next_batch", page.next), ("prev_batch", page.previous)] {
+        if let Some(token) = token {
+            answer[name] = token.into();
+        }
+    }
+    Ok(Json(answer))
 }
 
 async fn listed(app: &App, filter: &Filter) -> Result<Vec<PublicRoomsChunk>, Error> {

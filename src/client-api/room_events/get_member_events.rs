@@ -60,13 +60,22 @@ async fn root_at(
         .membership(view, &session.user_id, room)
         .await?
         .filter(|member| member.membership != Membership::Join);
-    let upto = member.map_or(at, |member| member.position.min(at));
+    let latest = member.map_or(view.position(), |member| member.position);
+    let upto = latest.min(at);
     let newest = app
         .rooms
         .timeline(view, room, Position::ZERO, upto, Direction::Backward, 1)
         .await?;
-    newest
-        .first()
+    if let Some(event) = newest.first() {
+        return Ok(event.state_after);
+    }
+    // A timeline that shows all of a room begins before it was made: the first members are its maker alone.
+    let first = app
+        .rooms
+        .timeline(view, room, upto, latest, Direction::Forward, 2)
+        .await?;
+    first
+        .last()
         .map(|event| event.state_after)
         .ok_or_else(|| Error::not_found("there was no room then"))
 }

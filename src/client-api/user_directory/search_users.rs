@@ -87,15 +87,30 @@ impl Search<'_> {
             if let (Some(user), Ok(content)) = (user, content)
                 && content.membership == "join"
                 && user != self.caller
-                && self.matches(&user, content.displayname.as_deref())
+                && !self.found.contains_key(&user)
             {
-                let mut shown = User::new(user.clone());
-                shown.display_name = content.displayname;
-                shown.avatar_url = content.avatar_url;
-                self.found.entry(user).or_insert(shown);
+                let shown = self.face(user, content).await?;
+                if self.matches(&shown.user_id, shown.display_name.as_deref()) {
+                    self.found.insert(shown.user_id.clone(), shown);
+                }
             }
         }
         Ok(())
+    }
+
+    /// How a member is shown: users of this server as their profile says, since a name that they use in one room is meant
+    /// for that room alone; of others nothing else is known than a room.
+    async fn face(&self, user: OwnedUserId, content: Content) -> Result<User, Error> {
+        let mut shown = User::new(user);
+        if self.app.rooms.is_local(&shown.user_id) {
+            let profile = self.app.users.profile(self.view, &shown.user_id).await?;
+            shown.display_name = profile.displayname;
+            shown.avatar_url = profile.avatar_url.map(OwnedMxcUri::from);
+        } else {
+            shown.display_name = content.displayname;
+            shown.avatar_url = content.avatar_url;
+        }
+        Ok(shown)
     }
 
     fn matches(&self, user: &UserId, name: Option<&str>) -> bool {

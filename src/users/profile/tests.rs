@@ -53,7 +53,7 @@ async fn bad_fields_are_refused() {
         ("displayname", json!("x".repeat(3_000)), Refusal::TooLarge),
         (
             "avatar_url",
-            json!("https://example.org/a.png"),
+            json!({ "url": "mxc://hearth.test/a" }),
             Refusal::InvalidParam,
         ),
         ("Bad Field", json!(1), Refusal::InvalidParam),
