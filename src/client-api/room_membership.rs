@@ -11,6 +11,7 @@ mod invite_user;
 mod join_room_by_id;
 mod join_room_by_id_or_alias;
 mod joined_rooms;
+mod joining;
 mod kick_user;
 mod knock_room;
 mod leave_room;

@@ -3,14 +3,16 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#room-membership>
 
+use std::collections::BTreeMap;
+
 use hearth_store::{Batch, CommitError, Topic};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::value::to_raw_value;
+use serde_json::{Value, value::to_raw_value};
 
 use crate::{
     Act, Error, MemberChange, Membership, Profile, Refusal, Rooms,
-    member::USER_ROOMS,
+    member::{FORGOTTEN, USER_ROOMS},
     plan::{Plan, Proposal},
     purge::note_forgotten,
     queue::{MAX_TRIES, Work},
@@ -21,6 +23,17 @@ const MAX_ALLOWING_ROOMS: usize = 50;
 
 /// How many listed users are tried as the one who lets a restricted join in.
 const MAX_AUTHORISERS: usize = 200;
+
+/// What the server alone writes into the content of a member event.
+const OWN_FIELDS: [&str; 7] = [
+    "membership",
+    "displayname",
+    "avatar_url",
+    "reason",
+    "is_direct",
+    "join_authorised_via_users_server",
+    "third_party_invite",
+];
 
 impl Rooms {
     /// Changes a membership; returns the member event. A join of one who is joined returns the event that is there.
@@ -85,6 +98,8 @@ impl Rooms {
             batch.assert_equals(&USER_ROOMS, key, &member);
             batch.delete(&USER_ROOMS, key);
             note_forgotten(&mut batch, room_id.as_str(), self.0.clock.now().0);
+            let gone = (user.as_str(), member.position, room_id.as_str());
+            batch.put(&FORGOTTEN, gone, ());
             batch.wake(Topic::new('u', user.as_str()));
             match self.0.store.commit(batch).await {
                 Ok(_) => return Ok(()),
@@ -99,6 +114,8 @@ impl Rooms {
 /// The content of a member event.
 #[derive(Serialize)]
 struct Content<'a> {
+    #[serde(flatten)]
+    further: BTreeMap<&'a str, &'a Value>,
     membership: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     displayname: Option<&'a str>,
@@ -129,6 +146,7 @@ impl Plan {
             Act::Leave | Act::Kick | Act::Ban | Act::Unban => Profile::default(),
         };
         let content = Content {
+            further: further(&change),
             membership: change.act.result().as_str(),
             displayname: shown.displayname.as_deref(),
             avatar_url: shown.avatar_url.as_deref(),
@@ -259,6 +277,15 @@ fn check_transition(change: &MemberChange, now: Option<Membership>) -> Result<()
         }
         _ => Ok(()),
     }
+}
+
+/// What the caller puts into the content beyond what the server writes there itself.
+fn further(change: &MemberChange) -> BTreeMap<&str, &Value> {
+    let given = change.further.iter();
+    given
+        .map(|(name, value)| (name.as_str(), value))
+        .filter(|(name, _)| !OWN_FIELDS.contains(name))
+        .collect()
 }
 
 /// Whether a joined user is shown so already.

@@ -14,6 +14,10 @@ pub(crate) const MEMBERS: Table<(String, String), Member> =
 pub(crate) const USER_ROOMS: Table<(String, String), Member> =
     Table::new(90, "user_rooms", Family::Index);
 
+/// (user, where in the log they were out, room): the rooms that the user forgot.
+pub(crate) const FORGOTTEN: Table<(String, Position, String), ()> =
+    Table::new(110, "forgotten", Family::Index);
+
 /// (room, user): the joined users of this server.
 pub(crate) const LOCAL_JOINED: Table<(String, String), ()> =
     Table::new(91, "local_joined", Family::Index);

@@ -2,12 +2,12 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#room-membership>
 
-use hearth_store::{Direction, SCAN_LIMIT, View};
+use hearth_store::{Direction, Position, SCAN_LIMIT, View};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::{
     Error, Head, Member, Membership, Rooms,
-    member::{LOCAL_JOINED, MEMBERS, USER_ROOMS},
+    member::{FORGOTTEN, LOCAL_JOINED, MEMBERS, USER_ROOMS},
 };
 
 /// How many users name a room that has no name.
@@ -82,6 +82,32 @@ impl Rooms {
         Ok(view
             .get(&USER_ROOMS, (user.as_str(), room_id.as_str()))
             .await?)
+    }
+
+    /// The rooms that the user left after `after` and up to `upto`, forgot and did not come back to, with how they left.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn forgotten(
+        &self,
+        view: &View,
+        user: &UserId,
+        after: Position,
+        upto: Position,
+    ) -> Result<Vec<(OwnedRoomId, Member)>, Error> {
+        let range = (user.as_str(), after.next(), "")..(user.as_str(), upto.next(), "");
+        let found: Vec<((String, Position, String), ())> = view
+            .scan(&FORGOTTEN, range, Direction::Forward, SCAN_LIMIT)
+            .await?;
+        let mut rooms = Vec::new();
+        for ((_, position, room_id), ()) in found {
+            let room_id = parse_room(room_id)?;
+            let last = self.membership(view, user, &room_id).await?;
+            if let Some(member) = last.filter(|member| member.position == position) {
+                rooms.push((room_id, member));
+            }
+        }
+        Ok(rooms)
     }
 
     /// The rooms in which the user is joined.

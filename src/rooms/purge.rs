@@ -18,7 +18,7 @@ use crate::{
     alias::{ALIASES, PUBLISHED, ROOM_ALIASES},
     event::EVENTS,
     head::{HEADS, NUMBERS},
-    member::{LOCAL_JOINED, MEMBERS, USER_ROOMS},
+    member::{FORGOTTEN, LOCAL_JOINED, MEMBERS, USER_ROOMS},
     receipt::RECEIPTS,
     relation::{ANNOTATIONS, RELATIONS, THREAD_ORDER, THREAD_USERS, THREADS},
     search::WORDS,
@@ -244,9 +244,12 @@ impl Rooms {
         let page = view
             .scan_prefix(&MEMBERS, (room_id,), Direction::Forward, limit)
             .await?;
-        for ((_, user), _) in page {
+        for ((_, user), member) in page {
             let user = user.as_str();
             batch.delete(&MEMBERS, (room_id, user));
+            if self.is_of_this_server(user) {
+                batch.delete(&FORGOTTEN, (user, member.position, room_id));
+            }
         }
         Ok(())
     }

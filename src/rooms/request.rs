@@ -4,7 +4,7 @@
 
 use hearth_protocol::RoomVersion;
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{Membership, Transaction};
 
@@ -109,6 +109,8 @@ pub struct MemberChange {
     pub profile: Profile,
     /// For an invite: whether the room is meant as a direct chat.
     pub is_direct: bool,
+    /// More for the content of the event; what the other fields say wins.
+    pub further: Map<String, Value>,
 }
 
 impl MemberChange {
@@ -127,6 +129,7 @@ impl MemberChange {
             reason: None,
             profile: Profile::default(),
             is_direct: false,
+            further: Map::new(),
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) async fn read(
     )
     .await?;
 
+    read_forgotten(&reading, &mut devices, &mut rooms).await?;
+
     let device_lists = devices.finish(&reading, joined_in(&memberships)).await?;
     // Whose keys the device is told to look at may be new to it.
     let present = presence::read(&reading, joined_in(&memberships), &device_lists.changed).await?;
@@ -135,6 +137,27 @@ async fn read_others(
             }
             Membership::Join | Membership::Invite | Membership::Knock => {}
         }
+    }
+    Ok(())
+}
+
+/// The rooms that the user left and forgot since the last answer.
+async fn read_forgotten(
+    reading: &Reading<'_>,
+    devices: &mut SharedRooms,
+    rooms: &mut Rooms,
+) -> Result<(), Error> {
+    let Some(since) = reading.since() else {
+        return Ok(());
+    };
+    let forgotten = reading
+        .rooms()
+        .forgotten(reading.view, reading.user(), since, reading.upto())
+        .await?;
+    for (id, member) in &forgotten {
+        let left = left::read_forgotten(reading, id, member, devices).await?;
+        let left = left.filter(|_| filter::passes_room(&reading.request.filter.room, id));
+        rooms.leave.extend(left.map(|room| (id.clone(), room)));
     }
     Ok(())
 }

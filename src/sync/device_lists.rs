@@ -3,9 +3,9 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#tracking-the-device-list-for-a-user>
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use hearth_rooms::Membership;
+use hearth_rooms::{Membership, StoredEvent};
 use ruma::{OwnedUserId, RoomId, UserId};
 
 use crate::{
@@ -20,6 +20,9 @@ const MAX_PLAIN: u64 = 1000;
 /// Of how many users is looked up whether a room is left that they share. Keys of the others stay with the client, which
 /// costs it some memory.
 const MAX_LEAVERS: usize = 1000;
+
+/// How many member events of one user are looked at for whether they were away: more count as that.
+const MAX_STEPS: usize = 10;
 
 /// What the rooms of a user tell of others.
 pub(crate) struct Shared {
@@ -114,22 +117,24 @@ impl Shared {
                 .rooms()
                 .membership_at(reading.view, room.head, old, &user)
                 .await?;
-            let now = match id {
+            let event = match id {
                 Some(id) => reading.rooms().event(reading.view, id).await?,
                 None => None,
             };
-            let now = now.map_or(Membership::Leave, |event| {
+            let now = event.as_ref().map_or(Membership::Leave, |event| {
                 hearth_rooms::membership_of(event.pdu.content().get())
             });
-            match (before, now) {
-                (Membership::Join, Membership::Join) => {}
-                (_, Membership::Join) => {
-                    self.changed.insert(user);
+            let came = match (before, now, event) {
+                (Membership::Join, Membership::Join, Some(event)) => {
+                    was_away(reading, room, &user, event).await?
                 }
-                (Membership::Join, _) => {
-                    self.leavers.insert(user);
-                }
-                _ => {}
+                (_, Membership::Join, _) => true,
+                _ => false,
+            };
+            if came {
+                self.changed.insert(user);
+            } else if before == Membership::Join && now != Membership::Join {
+                self.leavers.insert(user);
             }
         }
         Ok(())
@@ -153,6 +158,43 @@ impl Shared {
         }
         Ok(lists)
     }
+}
+
+/// Whether one who was joined at the last answer, and is by `event`, was not in between: the room was not told then how
+/// their keys changed.
+async fn was_away(
+    reading: &Reading<'_>,
+    room: &RoomWindow<'_>,
+    user: &UserId,
+    mut event: Arc<StoredEvent>,
+) -> Result<bool, Error> {
+    let Some((since, _)) = room.since else {
+        return Ok(false);
+    };
+    for _ in 0..MAX_STEPS {
+        if event.position <= since {
+            return Ok(false);
+        }
+        let earlier = reading
+            .rooms()
+            .state_event(
+                reading.view,
+                room.head,
+                event.state_before,
+                MEMBER,
+                user.as_str(),
+            )
+            .await?;
+        match earlier {
+            Some(earlier)
+                if hearth_rooms::membership_of(earlier.pdu.content().get()) == Membership::Join =>
+            {
+                event = earlier;
+            }
+            _ => return Ok(true),
+        }
+    }
+    Ok(true)
 }
 
 async fn shares_any<'r>(

@@ -3,7 +3,9 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#get_matrixclientv3sync>
 
-use hearth_rooms::{Member, Membership};
+use std::sync::Arc;
+
+use hearth_rooms::{Member, Membership, StoredEvent};
 use ruma::RoomId;
 use serde_json::value::RawValue;
 
@@ -44,19 +46,7 @@ pub(crate) async fn read(
         .await?;
     if room.since.is_none() && before != Membership::Join {
         // An invite that came to nothing, or a ban of one who was outside: the event, and nothing else of the room.
-        let prev_batch = Token::at(leave.position);
-        return Ok(Some(LeftRoom {
-            timeline: Timeline {
-                events: vec![ShownEvent::new(leave, &reading.look)],
-                limited: false,
-                prev_batch,
-            },
-            state: State {
-                form: reading.request.state_form,
-                events: Vec::new(),
-            },
-            account_data: account_data.into(),
-        }));
+        return Ok(Some(farewell(reading, leave, account_data)));
     }
     devices.add_left(reading, &room).await?;
     let cut = timeline::read(reading, &room).await?;
@@ -66,4 +56,49 @@ pub(crate) async fn read(
         state,
         account_data: account_data.into(),
     }))
+}
+
+/// A room that the user left since the last answer, and forgot: their other devices have to hear that they are out, once,
+/// and hear nothing else of it.
+pub(crate) async fn read_forgotten(
+    reading: &Reading<'_>,
+    id: &RoomId,
+    member: &Member,
+    devices: &mut SharedRooms,
+) -> Result<Option<LeftRoom>, Error> {
+    let (rooms, view) = (reading.rooms(), reading.view);
+    let (Some(head), Some(leave)) = (
+        rooms.head(view, id).await?,
+        rooms.event(view, &member.event_id).await?,
+    ) else {
+        return Ok(None);
+    };
+    let end = (leave.position, leave.state_after);
+    let room = RoomWindow::open(reading, id, member, &head, end).await?;
+    if room.since.is_none() {
+        return Ok(None);
+    }
+    devices.add_left(reading, &room).await?;
+    Ok(Some(farewell(reading, leave, Vec::new())))
+}
+
+/// The event with which the user went, and nothing else.
+fn farewell(
+    reading: &Reading<'_>,
+    leave: Arc<StoredEvent>,
+    account_data: Vec<Box<RawValue>>,
+) -> LeftRoom {
+    let prev_batch = Token::at(leave.position);
+    LeftRoom {
+        timeline: Timeline {
+            events: vec![ShownEvent::new(leave, &reading.look)],
+            limited: false,
+            prev_batch,
+        },
+        state: State {
+            form: reading.request.state_form,
+            events: Vec::new(),
+        },
+        account_data: account_data.into(),
+    }
 }

@@ -150,3 +150,64 @@ async fn device_lists_follow_the_rooms_that_are_shared() {
     let (_, answer) = house.next(&alice, since).await;
     assert_eq!(answer["device_lists"]["left"], json!(["@bob:home"]));
 }
+
+#[tokio::test]
+async fn who_went_and_came_back_may_have_other_keys() {
+    let house = House::open();
+    let alice = house.account("alice").await;
+    house.account("bob").await;
+    let room = house.company(&["alice", "bob"]).await;
+    let (since, _) = house.first(&alice).await;
+    house.act(&room, "bob", "bob", Act::Leave).await;
+    house.act(&room, "bob", "bob", Act::Join).await;
+    let face = Profile {
+        displayname: Some("Bob".to_owned()),
+        avatar_url: None,
+    };
+    let shown = |room| house.rooms.update_profile(room, user("bob"), face.clone());
+    shown(room.clone()).await.unwrap();
+    let (since, answer) = house.next(&alice, since).await;
+    assert_eq!(answer["device_lists"]["changed"], json!(["@bob:home"]));
+
+    let unshown = Profile::default();
+    let update = house
+        .rooms
+        .update_profile(room.clone(), user("bob"), unshown);
+    update.await.unwrap();
+    let (_, answer) = house.next(&alice, since).await;
+    assert!(!events(joined(&answer, &room), "/timeline/events").is_empty());
+    assert!(
+        answer.get("device_lists").is_none(),
+        "another name is no other key"
+    );
+}
+
+#[tokio::test]
+async fn another_device_hears_once_of_a_room_that_was_left_and_forgotten() {
+    let house = House::open();
+    let alice = house.account("alice").await;
+    house.account("bob").await;
+    let room = house.company(&["alice", "bob"]).await;
+    let (since, _) = house.first(&alice).await;
+    house.say(&room, "bob", "not yet seen").await;
+    house.act(&room, "alice", "alice", Act::Leave).await;
+    house.rooms.forget(&room, &alice.user_id).await.unwrap();
+    house.say(&room, "bob", "after").await;
+    let (next, answer) = house.next(&alice, since).await;
+    let left = &answer["rooms"]["leave"][room.as_str()];
+    let told = events(left, "/timeline/events");
+    assert_eq!(told.len(), 1, "the departure, and nothing of the room");
+    assert_eq!(told[0]["content"]["membership"], "leave");
+    assert_eq!(answer["device_lists"]["left"], json!(["@bob:home"]));
+    let (_, quiet) = house.next(&alice, next).await;
+    assert!(quiet.get("rooms").is_none());
+    let everything = json!({ "room": { "include_leave": true } });
+    let (_, first) = house.look(&alice, with(everything)).await;
+    assert!(first["rooms"]["leave"].get(room.as_str()).is_none());
+
+    // Who comes back is shown as joined.
+    house.act(&room, "alice", "alice", Act::Join).await;
+    let (_, back) = house.next(&alice, since).await;
+    assert!(back["rooms"]["leave"].as_object().unwrap().is_empty());
+    assert!(!joined(&back, &room).is_null());
+}
