@@ -50,6 +50,8 @@ pub struct Config {
     pub log: Log,
     /// Defaults of rooms.
     pub rooms: Rooms,
+    /// In whose name the server speaks to its users.
+    pub notices: Notices,
     /// Who is online.
     pub presence: Presence,
     /// Other servers.
@@ -318,6 +320,25 @@ impl Default for Federation {
             private_addresses: false,
             extra_ca_file: None,
             key_servers: Vec::new(),
+        }
+    }
+}
+
+/// Section `[notices]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notices {
+    /// The part of a user's name before the colon.
+    pub user: String,
+    /// What that user and its rooms are called.
+    pub display_name: String,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            user: "_server".to_owned(),
+            display_name: "Server notices".to_owned(),
         }
     }
 }

@@ -23,6 +23,9 @@ mod request_openid_token;
 mod shared_secret;
 mod whoami;
 
+pub(crate) use change_password::set_password;
+pub(crate) use deactivate::close;
+
 /// Where administrators and test suites make accounts with the shared secret.
 const SHARED_SECRET: &str = "/_synapse/admin/v1/register";
 

@@ -24,6 +24,24 @@ pub enum Registration {
     Open,
 }
 
+/// In whose name the server speaks to its users.
+#[derive(Clone, Debug)]
+pub struct Notices {
+    /// The part of the user's name before the colon. Nobody else can take it.
+    pub user: String,
+    /// What that user, and the rooms in which it speaks, are called.
+    pub name: String,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            user: "_server".to_owned(),
+            name: "Server notices".to_owned(),
+        }
+    }
+}
+
 /// What the operator decides about the endpoints.
 #[derive(Clone)]
 pub struct Settings {
@@ -35,6 +53,8 @@ pub struct Settings {
     pub registration: Registration,
     /// The secret of `/_synapse/admin/v1/register`; `None`: that endpoint refuses.
     pub registration_shared_secret: Option<String>,
+    /// In whose name the server speaks to its users.
+    pub notices: Notices,
     /// The version of a room whose creator names none.
     pub default_room_version: RoomVersion,
     /// The longest request body in bytes.
@@ -54,6 +74,7 @@ impl Settings {
             base_url: None,
             registration: Registration::Closed,
             registration_shared_secret: None,
+            notices: Notices::default(),
             default_room_version: RoomVersion::ALL[RoomVersion::ALL.len() - 1],
             max_body_bytes: 8 * 1024 * 1024,
             body_timeout: Duration::from_secs(60),

@@ -18,6 +18,7 @@ use ruma::api::{
     auth_scheme::{AccessTokenOptional, AuthScheme},
     error::{DeserializationError, ErrorKind, FromHttpRequestError},
 };
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
@@ -35,12 +36,7 @@ pub(crate) async fn read<T: IncomingRequest>(
     let arguments = RawPathParams::from_request_parts(&mut parts, app)
         .await
         .map_err(|_| Error::invalid_param("the path is not valid UTF-8"))?;
-    let body = timeout(
-        app.settings.body_timeout,
-        collect(body, app.settings.max_body_bytes),
-    )
-    .await
-    .map_err(|_| Error::too_slow("the request body took too long to arrive"))??;
+    let body = take(app, body).await?;
     let body = match T::METHOD {
         // Clients leave out the body where all of it is optional.
         Method::POST if body.is_empty() => Bytes::from_static(b"{}"),
@@ -51,6 +47,16 @@ pub(crate) async fn read<T: IncomingRequest>(
     }
     let arguments: Vec<&str> = arguments.iter().map(|(_, value)| value).collect();
     T::try_from_http_request(Request::from_parts(parts, &body), &arguments).map_err(refuse)
+}
+
+/// Reads a body of a form that Ruma has no type for; an empty one is an empty object.
+pub(crate) async fn json<T: DeserializeOwned>(app: &App, body: Body) -> Result<T, Error> {
+    let mut body = take(app, body).await?;
+    if body.is_empty() {
+        body = Bytes::from_static(b"{}");
+    }
+    check_json(&body)?;
+    serde_json::from_slice(&body).map_err(|error| Error::bad_json(error.to_string()))
 }
 
 /// The session whose access token the request carries; `None` without a token.
@@ -94,6 +100,15 @@ fn token(parts: &Parts) -> Result<Option<String>, Error> {
     headers_only.uri_mut().clone_from(&parts.uri);
     AccessTokenOptional::extract_authentication(&headers_only)
         .map_err(|_| Error::missing_token("the access token cannot be read"))
+}
+
+async fn take(app: &App, body: Body) -> Result<Bytes, Error> {
+    timeout(
+        app.settings.body_timeout,
+        collect(body, app.settings.max_body_bytes),
+    )
+    .await
+    .map_err(|_| Error::too_slow("the request body took too long to arrive"))?
 }
 
 async fn collect(body: Body, limit: usize) -> Result<Bytes, Error> {

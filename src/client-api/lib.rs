@@ -54,7 +54,7 @@ mod tokens;
 mod typing;
 mod user_directory;
 
-pub use app::{App, Registration, Services, Settings};
+pub use app::{App, Notices, Registration, Services, Settings};
 pub use limits::{RateLimit, Refusal};
 
 use routes::Routes;

@@ -48,6 +48,19 @@ async fn change(
     if user != session.user_id {
         return Err(Error::forbidden("this is another user's profile"));
     }
+    set(app, user, field, value).await
+}
+
+/// Sets a field of a user's profile, or removes it, and shows a new name or avatar in all rooms.
+///
+/// # Errors
+/// Those of a bad value.
+pub(crate) async fn set(
+    app: &App,
+    user: &UserId,
+    field: &str,
+    value: Option<Value>,
+) -> Result<(), Error> {
     let changed = app.users.set_profile_field(user, field, value).await?;
     if changed && matches!(field, "displayname" | "avatar_url") {
         show(app, user).await?;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod accounts;
+mod administration;
+mod belonging;
 mod conversation;
 mod encryption;
 mod generated;

@@ -9,7 +9,7 @@ use hearth_base::{
     Clock, Rng, SystemClock, SystemRng,
     config::{Config, RegistrationMode},
 };
-use hearth_client_api::{App, Registration, Services, Settings};
+use hearth_client_api::{App, Notices, Registration, Services, Settings};
 use hearth_federation::{
     Federation,
     reach::{DenyList, Names, Peers, SystemNames},
@@ -149,6 +149,10 @@ impl Node {
         // The configuration was checked: another version does not get here.
         settings.default_room_version = RoomVersion::parse(config.rooms.default_version.as_str())
             .unwrap_or(settings.default_room_version);
+        settings.notices = Notices {
+            user: config.notices.user.clone(),
+            name: config.notices.display_name.clone(),
+        };
         settings.max_body_bytes = config.limits.request_body.0;
         settings.rate_limit = Pace::of(&config.limits, self.clock.clone());
         settings

@@ -34,6 +34,14 @@ pub struct Account {
     pub erased: bool,
 }
 
+impl Account {
+    /// Whether somebody can log in with a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+}
+
 /// An account to be made.
 #[derive(Clone, Debug)]
 pub struct NewAccount {

@@ -16,6 +16,7 @@
 //! | `presence.rs` | who is online, beside the store |
 //! | `account_data.rs` | what clients keep for themselves; tags; the log for `/sync` |
 //! | `keys.rs`, `backup.rs`, `to_device.rs` | end-to-end encryption |
+//! | `notice.rs` | the room in which a user gets notices of the server |
 //! | `push_rules.rs` | push rules, a part of account data that the server understands |
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/>
@@ -30,6 +31,7 @@ mod errors;
 mod filter;
 mod interactive;
 mod keys;
+mod notice;
 mod password;
 mod presence;
 mod profile;

@@ -109,6 +109,16 @@ pub(super) fn rules(config: &Config, origins: &Origins, problems: &mut Vec<Probl
             "write \"1\" to \"12\"",
         );
     }
+    let letter = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '=' | '-' | '/' | '+');
+    let user = &config.notices.user;
+    if user.is_empty() || user.len() > 64 || !user.chars().all(letter) {
+        wrong(
+            "notices",
+            "user",
+            "this cannot be the name of a user",
+            "write lower-case letters, digits and ._=-/+, without @ and colon",
+        );
+    }
     if let Some(url) = &config.server.public_base_url
         && !(url.starts_with("https://") || url.starts_with("http://"))
     {

@@ -22,16 +22,24 @@ pub(super) async fn deactivate(
 ) -> Result<Response, Error> {
     let session = session.ok_or_else(|| Error::missing_token("an access token is needed"))?;
     require_password(&app, &session, request.auth, "deactivate").await?;
-    let user = &session.user_id;
-    leave_all(&app, user).await?;
+    close(&app, &session.user_id, request.erase).await?;
+    Ok(Response::new(ThirdPartyIdRemovalStatus::Success))
+}
+
+/// Leaves all rooms of `user`, then closes the account for good.
+///
+/// # Errors
+/// 404 or 403 for a user who is not there any more.
+pub(crate) async fn close(app: &App, user: &UserId, erase: bool) -> Result<(), Error> {
+    leave_all(app, user).await?;
     for _ in 0..devices::ATTEMPTS {
         let view = app.store.view().await?;
         let mut batch = Batch::new();
         app.users
-            .plan_deactivation(&view, &mut batch, user, request.erase)
+            .plan_deactivation(&view, &mut batch, user, erase)
             .await?;
-        if devices::commit(&app, &view, batch, user).await? {
-            return Ok(Response::new(ThirdPartyIdRemovalStatus::Success));
+        if devices::commit(app, &view, batch, user).await? {
+            return Ok(());
         }
     }
     Err(devices::busy())

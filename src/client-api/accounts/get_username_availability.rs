@@ -2,7 +2,7 @@
 
 use ruma::api::client::account::get_username_availability::v3::{Request, Response};
 
-use crate::{App, Registration, error::Error};
+use crate::{App, Registration, administration::check_name, error::Error};
 
 pub(super) async fn get_username_availability(
     app: App,
@@ -11,6 +11,6 @@ pub(super) async fn get_username_availability(
     if app.settings.registration == Registration::Closed {
         return Err(Error::forbidden("registration is closed"));
     }
-    app.users.check_name(&request.username).await?;
+    check_name(&app, &request.username).await?;
     Ok(Response::new(true))
 }

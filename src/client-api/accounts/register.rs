@@ -8,7 +8,7 @@ use ruma::{
 use serde::Serialize;
 
 use super::interactive::{self, Interactive};
-use crate::{App, Registration, answer::Json, error::Error};
+use crate::{App, Registration, administration::check_name, answer::Json, error::Error};
 
 /// A new account. Ruma's type writes null for the device that is not made, which the specification does not allow.
 #[derive(Debug, Serialize)]
@@ -43,8 +43,8 @@ pub(super) async fn register(
         Registration::Open => Stage::Dummy,
     };
     let user_id = match &request.username {
-        Some(name) => app.users.check_name(name).await?,
-        None => app.users.check_name(&app.users.invent_name()).await?,
+        Some(name) => check_name(&app, name).await?,
+        None => check_name(&app, &app.users.invent_name()).await?,
     };
     let token = interactive::require(&app, None, &[vec![stage]], request.auth, "register").await?;
     let Some(password) = request.password else {

@@ -12,6 +12,7 @@ use sha1::Sha1;
 
 use crate::{
     App,
+    administration::check_name,
     answer::{Answer, Json},
     error::Error,
 };
@@ -69,7 +70,7 @@ pub(super) async fn register(app: App, _: Parts, body: Body) -> Result<Response,
             "the nonce is not known",
         ));
     }
-    let user_id = app.users.check_name(&request.username).await?;
+    let user_id = check_name(&app, &request.username).await?;
     let account = NewAccount {
         admin: request.admin,
         displayname: request.displayname,
