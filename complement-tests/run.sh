@@ -89,20 +89,19 @@ if [ "$engine" = podman ]; then rm -f /run/containers/networks/aardvark-dns/comp
 
 "$engine" build --quiet --tag "$image" --file ../docker/complement.Dockerfile "$work/image" >"$work/image.log" 2>&1 || { cat "$work/image.log"; fail "the image could not be built"; }
 
-# Our own tests are compiled as if they lay in the checkout, which stays as it is.
-{
-    echo '{"Replace":{'
-    comma=
-    for file in tests/*.go; do
-        [ -e "$file" ] && printf '%s"%s":"%s"\n' "$comma" "$COMPLEMENT_DIR/tests/hearth/$(basename "$file")" "$here/$file" && comma=,
-    done
-    echo '}}'
-} >"$work/overlay.json"
+# Our own tests are a module of their own, with the dependencies of the checkout, which stays as it is.
+own=$work/hearth
+mkdir -p "$own" && cp tests/*.go "$COMPLEMENT_DIR/go.sum" "$own/" && sed 's/^module .*/module hearth/' "$COMPLEMENT_DIR/go.mod" >"$own/go.mod" &&
+    (cd "$own" && go mod edit -require=github.com/matrix-org/complement@v0.0.0 -replace="github.com/matrix-org/complement=$(cd "$COMPLEMENT_DIR" && pwd)") ||
+    fail "our own tests cannot be laid beside the checkout"
 
 export COMPLEMENT_BASE_IMAGE=$image COMPLEMENT_ENABLE_DIRTY_RUNS=1 COMPLEMENT_SPAWN_HS_TIMEOUT_SECS=120
-(cd "$COMPLEMENT_DIR" && go test -json -count=1 -p 3 -timeout 30m -overlay "$work/overlay.json" ${pattern:+-run "$pattern"} "$which") 2>"$work/go.log" 9>&- |
-    tee "$work/events.json" | "$work/report" "${options[@]}" expected.txt >"$work/report.txt"
-status=$?
+run() { (cd "$1" && go test -json -count=1 -p 3 -timeout 30m ${pattern:+-run "$pattern"} "$2"); }
+{
+    [ "$package" = hearth ] || run "$COMPLEMENT_DIR" "$which"
+    case "$package" in "" | hearth) run "$own" . ;; esac
+} 2>"$work/go.log" 9>&- | tee "$work/events.json" | "$work/report" "${options[@]}" expected.txt >"$work/report.txt"
+status=${PIPESTATUS[2]}
 [ -s "$work/events.json" ] || cat "$work/go.log" >&2
 echo "everything that the tests printed: $work/events.json"
 cat "$work/report.txt"

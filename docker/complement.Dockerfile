@@ -3,8 +3,6 @@
 #   root/hearth, root/hearth.toml, root/entrypoint, root/lib/…
 FROM scratch
 COPY root/ /
-# The authority of a run is trusted for what the server fetches.
-ENV SSL_CERT_FILE=/complement/ca/ca.crt
 EXPOSE 8008 8448
 # No HEALTHCHECK: podman cannot run one everywhere, and Complement asks /_matrix/client/versions anyway.
 ENTRYPOINT ["/entrypoint"]

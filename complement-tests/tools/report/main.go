@@ -46,6 +46,8 @@ const (
 
 var (
 	colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+	// dated matches a line of the log.
+	dated = regexp.MustCompile(`^\d{4}/\d\d/\d\d `)
 	// said matches a line of a test's own, as against one of the code under it.
 	said = regexp.MustCompile(`^\s*[a-zA-Z0-9_]+\.go:\d+: `)
 )
@@ -209,7 +211,7 @@ func reason(lines []string) string {
 		// What follows belongs to it.
 		for _, more := range lines[i+1:] {
 			more = strings.TrimSpace(more)
-			if more == "" || strings.HasPrefix(more, "---") || strings.HasPrefix(more, "===") || said.MatchString(more) {
+			if more == "" || strings.HasPrefix(more, "---") || strings.HasPrefix(more, "===") || said.MatchString(more) || dated.MatchString(more) {
 				break
 			}
 			line += " " + more
