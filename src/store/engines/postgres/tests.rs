@@ -16,6 +16,7 @@ use crate::{
 
 mod cluster;
 mod faults;
+mod nodes;
 mod past;
 
 /// How many times the writing process is killed, unless the environment says otherwise: each time takes a start.
