@@ -6,34 +6,28 @@
 //!
 //! Keys of the form `kind/id/rest` are also kept in a set for `kind/id/`, so that listing those is no search.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError,
-    aio::MultiplexedConnection, cmd, pipe,
-};
+use ::redis::{Client, RedisError, cmd, pipe};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use hearth_base::Rng;
 use tokio::{
-    sync::{Mutex, broadcast, mpsc},
+    sync::{broadcast, mpsc},
     task::AbortHandle,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
+use self::link::{Link, Lost, eval, group};
 use super::{Hint, Hints, Lifetime, MemoryHints, memory::LIST_LIMIT};
 use crate::Error;
+
+mod link;
 
 /// How long Redis may take to take a connection, or to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The pause before a connection is tried again.
+/// The pause before the connection that hears hints is made again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether the connection that hears hints still lives.
@@ -45,9 +39,6 @@ const OUTBOX: usize = 4096;
 /// How many hints are sent together at most.
 const TOGETHER: usize = 256;
 
-/// How many steps of a search through all keys a listing takes at most, where the prefix has no set.
-const SEARCH_STEPS: usize = 100;
-
 /// Sets a value, and notes it in the set of its group: KEYS value, group; ARGV bytes, lifetime, name.
 const PUT: &str = "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
     local t = redis.call('TIME') \
@@ -56,12 +47,6 @@ const PUT: &str = "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
 
 /// Takes a value, and its note out of the set of its group: KEYS value, group; ARGV name.
 const TAKE: &str = "redis.call('ZREM', KEYS[2], ARGV[1]) return redis.call('GETDEL', KEYS[1])";
-
-/// The names in a group that live: KEYS group; ARGV how many.
-const NAMES: &str = "local t = redis.call('TIME') \
-    local now = t[1] * 1000 + math.floor(t[2] / 1000) \
-    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now) \
-    return redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf', 'LIMIT', 0, ARGV[1])";
 
 /// Adds to a counter that lives on from its first use: KEYS counter; ARGV how much, lifetime.
 const ADD: &str = "local sum = redis.call('INCRBY', KEYS[1], ARGV[1]) \
@@ -104,12 +89,7 @@ impl RedisHints {
             .map_err(|e| Error::Unavailable(format!("the address of Redis is wrong: {e}")))?;
         let mut node = NodeId::default();
         rng.fill(&mut node);
-        let link = Arc::new(Link {
-            client,
-            prefix: options.prefix,
-            place: Mutex::default(),
-            lost: AtomicBool::new(false),
-        });
+        let link = Arc::new(Link::new(client, options.prefix));
         let memory = Arc::new(MemoryHints::new(now));
         let (outbox, waiting) = mpsc::channel(OUTBOX);
         let sending = tokio::spawn(send(link.clone(), node, waiting));
@@ -273,177 +253,6 @@ impl Hints for RedisHints {
     }
 }
 
-/// The part of `key` through its second slash, if it has two.
-fn group(key: &str) -> Option<&str> {
-    let (second, _) = key.match_indices('/').nth(1)?;
-    key.get(..=second)
-}
-
-/// A call of `script`.
-fn eval(script: &str, keys: &[String]) -> Cmd {
-    let mut command = cmd("EVAL");
-    command.arg(script).arg(keys.len()).arg(keys);
-    command
-}
-
-/// Redis cannot be reached, or does not do as it is told. Whoever meets it does without.
-#[derive(Clone, Copy, Debug)]
-struct Lost;
-
-/// The connection that asks.
-struct Link {
-    client: Client,
-    prefix: String,
-    place: Mutex<Place>,
-    /// Told to the log and not yet taken back.
-    lost: AtomicBool,
-}
-
-#[derive(Default)]
-struct Place {
-    connection: Option<MultiplexedConnection>,
-    /// When connecting failed last.
-    failed: Option<Instant>,
-}
-
-impl Link {
-    fn key(&self, key: &str) -> String {
-        format!("{}v:{key}", self.prefix)
-    }
-
-    fn set(&self, group: &str) -> String {
-        format!("{}g:{group}", self.prefix)
-    }
-
-    fn channel(&self) -> String {
-        format!("{}hints", self.prefix)
-    }
-
-    fn config() -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-    }
-
-    /// The connection, made if there is none. While Redis is away nobody waits for it more than once in a while.
-    async fn connection(&self) -> Result<MultiplexedConnection, Lost> {
-        let mut place = self.place.lock().await;
-        if let Some(connection) = &place.connection {
-            return Ok(connection.clone());
-        }
-        if place.failed.is_some_and(|at| at.elapsed() < PAUSE) {
-            return Err(Lost);
-        }
-        let made = self
-            .client
-            .get_multiplexed_async_connection_with_config(&Self::config())
-            .await;
-        match made {
-            Ok(connection) => {
-                place.connection = Some(connection.clone());
-                place.failed = None;
-                drop(place);
-                self.found();
-                Ok(connection)
-            }
-            Err(error) => {
-                place.failed = Some(Instant::now());
-                drop(place);
-                self.lose(&error);
-                Err(Lost)
-            }
-        }
-    }
-
-    async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, Lost> {
-        let mut connection = self.connection().await?;
-        match command.query_async(&mut connection).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(self.failed(&error).await),
-        }
-    }
-
-    async fn send(&self, commands: &Pipeline) -> Result<(), Lost> {
-        let mut connection = self.connection().await?;
-        match commands.exec_async(&mut connection).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.failed(&error).await),
-        }
-    }
-
-    /// Gives the connection up, so that the next who asks makes a new one.
-    async fn failed(&self, error: &RedisError) -> Lost {
-        self.place.lock().await.connection = None;
-        self.lose(error);
-        Lost
-    }
-
-    fn lose(&self, error: &RedisError) {
-        metrics::gauge!("hearth_hints_connected").set(0.0);
-        if !self.lost.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "Redis is lost: news from other nodes come later, until it is back");
-        }
-    }
-
-    fn found(&self) {
-        metrics::gauge!("hearth_hints_connected").set(1.0);
-        if self.lost.swap(false, Ordering::Relaxed) {
-            tracing::info!("Redis is back");
-        }
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, Lost> {
-        let names = match group(prefix) {
-            Some(group) => {
-                let command = eval(NAMES, &[self.set(group)]).arg(LIST_LIMIT).take();
-                self.ask::<Vec<String>>(command).await?
-            }
-            None => self.search(prefix).await?,
-        };
-        let names: Vec<String> = names
-            .into_iter()
-            .filter(|n| n.starts_with(prefix))
-            .collect();
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys: Vec<String> = names.iter().map(|name| self.key(name)).collect();
-        let values: Vec<Option<Vec<u8>>> = self.ask(cmd("MGET").arg(keys).take()).await?;
-        let found = names.into_iter().zip(values);
-        Ok(found
-            .filter_map(|(name, value)| Some((name, Bytes::from(value?))))
-            .collect())
-    }
-
-    /// The names that start with `prefix`, by looking at all: for a prefix that has no set.
-    async fn search(&self, prefix: &str) -> Result<Vec<String>, Lost> {
-        let own = self.key("");
-        let mut pattern = String::new();
-        for letter in self.key(prefix).chars() {
-            if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(letter);
-        }
-        pattern.push('*');
-        let (mut names, mut cursor) = (Vec::new(), 0u64);
-        for _ in 0..SEARCH_STEPS {
-            let mut command = cmd("SCAN");
-            command.arg(cursor).arg("MATCH").arg(&pattern);
-            command.arg("COUNT").arg(LIST_LIMIT);
-            let (next, page): (u64, Vec<String>) = self.ask(command).await?;
-            let page = page.into_iter();
-            names.extend(page.filter_map(|key| key.strip_prefix(&own).map(ToOwned::to_owned)));
-            cursor = next;
-            if cursor == 0 || names.len() >= LIST_LIMIT {
-                break;
-            }
-        }
-        names.truncate(LIST_LIMIT);
-        Ok(names)
-    }
-}
-
 /// Sends what waits to the other nodes, several hints together. What cannot be sent is lost.
 async fn send(link: Arc<Link>, node: NodeId, mut waiting: mpsc::Receiver<Hint>) {
     let mut hints = Vec::with_capacity(TOGETHER);
@@ -481,7 +290,7 @@ async fn listen(
     let mut hearing = connected.map_err(late)??;
     let subscribed = timeout(PATIENCE, hearing.subscribe(link.channel())).await;
     subscribed.map_err(late)??;
-    link.found();
+    link.heard().await;
     let (mut sink, mut messages) = hearing.split();
     loop {
         match timeout(LOOK, messages.next()).await {

@@ -193,7 +193,12 @@ impl Committer {
                     self.worked(version);
                     return Ok(outcomes);
                 }
-                Err(failure) => self.again(&mut tries, failure).await?,
+                Err(failure) => {
+                    if sent.is_some() {
+                        tries.in_doubt();
+                    }
+                    self.again(&mut tries, failure).await?;
+                }
             }
         }
     }
@@ -281,6 +286,7 @@ impl Committer {
         Tries {
             until: if self.failing { now } else { now + PATIENCE },
             pause: PAUSE.0,
+            doubted: false,
         }
     }
 
@@ -318,4 +324,15 @@ impl Committer {
 struct Tries {
     until: Instant,
     pause: Duration,
+    doubted: bool,
+}
+
+impl Tries {
+    /// A commit was sent and not answered: it is worth waiting once more to know.
+    fn in_doubt(&mut self) {
+        if !self.doubted {
+            self.doubted = true;
+            self.until = Instant::now() + PATIENCE;
+        }
+    }
 }
