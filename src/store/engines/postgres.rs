@@ -34,6 +34,7 @@ use crate::{
 mod backup;
 mod committer;
 mod connection;
+mod keys;
 mod readers;
 mod schema;
 mod statements;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{IMMUTABLE, INDEX, LOG, RECORDS, Subject, batch, content};
+use super::{COUNTERS, IMMUTABLE, INDEX, LOG, RECORDS, Subject, batch, content};
 use crate::{Direction, Position, Store, View};
 
 /// Values come back as they were put, in every family, of any size; a deleted one does not.
@@ -205,5 +205,92 @@ pub(crate) async fn ranges_are_removed<S: Subject>(subject: S) -> S {
     fill(&subject.store()).await;
     assert_eq!(content(&subject).await.len(), 17);
     drop(view);
+    subject
+}
+
+/// Keys of any length are found, scanned page by page, asserted, counted on and removed.
+pub(crate) async fn long_keys<S: Subject>(subject: S) -> S {
+    let store = subject.store();
+    // Around the lengths at which an engine may begin to keep keys in another way.
+    let lengths = [
+        1, 1900, 1967, 1968, 1969, 1970, 1999, 2000, 2001, 2700, 60_000,
+    ];
+    let name = |length: usize| "n".repeat(length);
+    let write = batch(|b| {
+        for length in lengths {
+            b.assert_absent(&RECORDS, name(length));
+            b.put(&RECORDS, name(length), Bytes::from(length.to_string()));
+            b.put(&INDEX, (name(length), 7u64), length.to_string().as_str());
+            b.add(&COUNTERS, name(length), 2);
+        }
+        // One that differs in its last letter alone.
+        b.put(&RECORDS, name(59_999) + "o", Bytes::from_static(b"other"));
+    });
+    store.commit(write).await.unwrap();
+    let again = batch(|b| {
+        for length in lengths {
+            let value = Bytes::from(length.to_string());
+            b.assert_equals(&RECORDS, name(length), value);
+            b.add(&COUNTERS, name(length), 1);
+        }
+    });
+    store.commit(again).await.unwrap();
+    let view = store.view().await.unwrap();
+    let expected = lengths.map(|length| Some(Bytes::from(length.to_string())));
+    let names = lengths.map(name);
+    assert_eq!(view.get_many(&RECORDS, &names).await.unwrap(), expected);
+    for (name, expected) in names.iter().zip(expected) {
+        assert_eq!(view.get(&RECORDS, name).await.unwrap(), expected);
+        assert_eq!(view.get(&COUNTERS, name).await.unwrap(), Some(3));
+    }
+    assert_eq!(view.get(&RECORDS, name(2002)).await.unwrap(), None);
+    for way in [Direction::Forward, Direction::Backward] {
+        let all = view.scan_prefix(&INDEX, (), way, 99).await.unwrap();
+        let mut found: Vec<usize> = all.iter().map(|((name, _), _)| name.len()).collect();
+        if way == Direction::Backward {
+            found.reverse();
+        }
+        assert_eq!(found, lengths);
+        // A part of them, between long ends and from a long beginning.
+        let range = (name(1969), 0u64)..(name(2001), 0u64);
+        let some = view.scan(&INDEX, range, way, 99).await.unwrap();
+        assert_eq!(some.len(), 4);
+        let one = view
+            .scan_prefix(&INDEX, (name(2700),), way, 99)
+            .await
+            .unwrap();
+        assert_eq!(one.len(), 1);
+    }
+    // Page by page, each from right after the last key of the one before.
+    let (mut low, mut found) = (Vec::new(), Vec::new());
+    let raw = subject.engine().view().await.unwrap();
+    loop {
+        let way = Direction::Forward;
+        let page = raw
+            .scan(RECORDS.id(), low..vec![0xFF; 8], way, 1)
+            .await
+            .unwrap();
+        let Some((key, _)) = page.into_iter().next() else {
+            break;
+        };
+        low = [&key[..], &[0]].concat();
+        found.push(key);
+    }
+    assert_eq!(found.len(), lengths.len() + 1);
+    assert!(found.is_sorted());
+    let write = batch(|b| {
+        for length in lengths {
+            b.delete(&RECORDS, name(length));
+        }
+    });
+    store.commit(write).await.unwrap();
+    let view = store.view().await.unwrap();
+    let left = view
+        .scan_prefix(&RECORDS, (), Direction::Forward, 99)
+        .await
+        .unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].1, "other");
+    drop((view, raw, store));
     subject
 }

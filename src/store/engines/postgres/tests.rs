@@ -110,6 +110,11 @@ async fn ranges_are_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_keys() {
+    run(records::long_keys).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn scans_are_in_order() {
     run(order::scans_are_in_order).await;
 }

@@ -6,6 +6,7 @@
 //! Must never leave it open whether a group was written: see [`Sent`].
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     ops::Range,
     time::Duration,
@@ -18,7 +19,7 @@ use tokio_postgres::types::ToSql;
 use super::{
     super::group::{Changes, Group, Place, Plan, Stored},
     connection::{Failure, Line, Purpose, Target},
-    number,
+    keys, number,
     statements::Writing,
     view::Head,
 };
@@ -29,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the removal of a range may take: it is one transaction, of any size.
 const RANGE_PATIENCE: Duration = Duration::from_secs(600);
-
-/// The longest key. PostgreSQL's indexes take 2,700 bytes at most, uncompressed, with the number of the table.
-const KEY_BYTES: usize = 2048;
 
 /// Names a group, for whoever looks whether it was written.
 pub(super) type GroupId = [u8; 16];
@@ -100,7 +98,8 @@ impl Session {
         let places: Vec<Place> = places.into_iter().collect();
         let numbers: Vec<i32> = (0..).take(places.len()).collect();
         let tables: Vec<i16> = places.iter().map(|(table, _)| number(*table)).collect();
-        let keys: Vec<&[u8]> = places.iter().map(|(_, key)| key.as_slice()).collect();
+        let keys: Vec<_> = places.iter().map(|(_, key)| keys::stored(key)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
         let parameters: [&(dyn ToSql + Sync); 3] = [&numbers, &tables, &keys];
         // Each statement sees what is committed when it begins: the one that fetches, all that the lock waited for.
         let fetched = async {
@@ -116,7 +115,8 @@ impl Session {
             let n: i32 = row.try_get(0)?;
             let place = usize::try_from(n).ok().and_then(|n| places.get(n));
             if let Some(place) = place {
-                found.insert(place.clone(), row.try_get(1)?);
+                let value = keys::value(&place.1, row.try_get(1)?);
+                found.insert(place.clone(), value.map_err(Failure::lasting)?.into());
             }
         }
         Ok((head, Fetched(found)))
@@ -164,10 +164,7 @@ impl Session {
         let mut hints = Vec::new();
         let mut outcomes = Outcomes::with_capacity(batches.len());
         for batch in batches {
-            let outcome = match fits(batch) {
-                Ok(()) => group.add(batch.clone()),
-                Err(error) => Err(error.into()),
-            };
+            let outcome = group.add(batch.clone());
             if let Ok(committed) = &outcome {
                 note(&mut hints, batch, committed);
             }
@@ -198,7 +195,8 @@ impl Session {
         hints: &[u8],
     ) -> Result<(), Failure> {
         let (client, writing) = (&self.line.client, &self.writing);
-        let rows = Rows::of(&plan.changes);
+        let stored = stored(&plan.changes);
+        let rows = Rows::of(&stored);
         let head = i64::try_from(plan.head.0).unwrap_or(i64::MAX);
         let id = id.as_slice();
         let advance: [&(dyn ToSql + Sync); 2] = [&version, &head];
@@ -246,6 +244,10 @@ impl Session {
         id: GroupId,
         sent: &mut Option<Sent>,
     ) -> Result<i64, Failure> {
+        if !keys::is_exact(range) {
+            let text = "a range whose ends are as long as that is not removed at once";
+            return Err(Failure::lasting(Error::Unavailable(text.to_owned())));
+        }
         let head = self.lock().await?;
         if let Some(before) = sent.take()
             && self.was_written(&before).await?
@@ -312,21 +314,33 @@ struct Rows<'a> {
     gone_keys: Vec<&'a [u8]>,
 }
 
+/// Changes as they are stored, in the order of the stored keys: every group takes its locks in the same one.
+type StoredChange<'a> = (i16, Cow<'a, [u8]>, Option<Cow<'a, [u8]>>);
+
+fn stored(changes: &Changes) -> Vec<StoredChange<'_>> {
+    let changes = changes.iter().map(|((table, key), value)| {
+        let value = value.as_ref().map(|value| keys::wrapped(key, value));
+        (number(*table), keys::stored(key), value)
+    });
+    let mut changes: Vec<_> = changes.collect();
+    changes.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    changes
+}
+
 impl<'a> Rows<'a> {
-    fn of(changes: &'a Changes) -> Self {
+    fn of(changes: &'a [StoredChange<'_>]) -> Self {
         let mut rows = Self::default();
-        for ((table, key), value) in changes {
-            let table = number(*table);
-            rows.tables.push(table);
+        for (table, key, value) in changes {
+            rows.tables.push(*table);
             rows.keys.push(key);
             match value {
                 Some(value) => {
-                    rows.put_tables.push(table);
+                    rows.put_tables.push(*table);
                     rows.put_keys.push(key);
                     rows.put_values.push(value);
                 }
                 None => {
-                    rows.gone_tables.push(table);
+                    rows.gone_tables.push(*table);
                     rows.gone_keys.push(key);
                 }
             }
@@ -378,20 +392,6 @@ fn asked(batches: &[Batch]) -> BTreeSet<Place> {
         }
     }
     places
-}
-
-/// Refuses a batch that the database would refuse, and with it the whole group.
-fn fits(batch: &Batch) -> Result<(), Error> {
-    let longest = batch.writes.iter().map(|write| match write {
-        Write::Put { key, .. } => key.bytes.len(),
-        Write::Delete { key, .. } | Write::Add { key, .. } => key.len(),
-    });
-    match longest.max() {
-        Some(length) if length > KEY_BYTES => Err(Error::Unavailable(
-            "a key of a batch is too long".to_owned(),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Fails when there is no answer in time.

@@ -16,7 +16,7 @@ use tokio_postgres::Row;
 use super::{
     Seen, closed,
     connection::Failure,
-    number,
+    keys, number,
     readers::{Ask, Readers},
     transaction::noted,
 };
@@ -149,7 +149,7 @@ impl PostgresView {
         .boxed()
     }
 
-    /// The pairs of `range`, by the numbers of this engine.
+    /// The pairs of `range` as they are stored.
     pub(super) fn pairs(
         &self,
         table: i16,
@@ -174,7 +174,6 @@ impl PostgresView {
                     pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
                 }
             }
-            // The database has no duty to keep the order of an inner query; it does, so this costs one look.
             match direction {
                 Direction::Forward => pairs.sort_by(|a, b| a.0.cmp(&b.0)),
                 Direction::Backward => pairs.sort_by(|a, b| b.0.cmp(&a.0)),
@@ -193,14 +192,15 @@ impl EngineView for PostgresView {
     fn get(&self, table: TableId, key: &[u8]) -> Read<Option<Bytes>> {
         let rows = self.ask(Ask::Get {
             table: number(table),
-            key: key.to_vec(),
+            key: keys::stored(key).into_owned(),
             version: self.head.version,
         });
+        let key = key.to_vec();
         later(async move {
             let rows = rows.await?;
             let row = rows.first().ok_or_else(misshapen)?;
-            let value: Option<&[u8]> = row.try_get(1).map_err(wrong)?;
-            Ok(value.map(Bytes::copy_from_slice))
+            let found: Option<&[u8]> = row.try_get(1).map_err(wrong)?;
+            found.map(|found| keys::value(&key, found)).transpose()
         })
     }
 
@@ -211,15 +211,20 @@ impl EngineView for PostgresView {
         let mut found = vec![None; keys.len()];
         let rows = self.ask(Ask::Many {
             table: number(table),
-            keys,
+            keys: keys
+                .iter()
+                .map(|key| keys::stored(key).into_owned())
+                .collect(),
             version: self.head.version,
         });
         later(async move {
             for row in rows.await? {
                 if let Some(n) = row.try_get::<_, Option<i32>>(1).map_err(wrong)? {
                     let value: &[u8] = row.try_get(2).map_err(wrong)?;
-                    let place = usize::try_from(n).ok().and_then(|n| found.get_mut(n));
-                    *place.ok_or_else(misshapen)? = Some(Bytes::copy_from_slice(value));
+                    let n = usize::try_from(n).map_err(|_| misshapen())?;
+                    let key = keys.get(n).ok_or_else(misshapen)?;
+                    let place = found.get_mut(n).ok_or_else(misshapen)?;
+                    *place = Some(keys::value(key, value)?);
                 }
             }
             Ok(found)
@@ -236,7 +241,75 @@ impl EngineView for PostgresView {
         if limit == 0 || range.start >= range.end {
             return Read::ready(Pairs::new());
         }
-        Read::Later(self.pairs(number(table), range, direction, limit))
+        let (readers, head) = (self.readers.clone(), self.head);
+        let scan = Scan {
+            view: Self { readers, head },
+            table: number(table),
+            range,
+            direction,
+        };
+        later(scan.run(limit))
+    }
+}
+
+/// A scan over keys of which some may be long.
+struct Scan {
+    view: PostgresView,
+    table: i16,
+    range: Range<Vec<u8>>,
+    direction: Direction,
+}
+
+impl Scan {
+    async fn run(self, limit: usize) -> Result<Pairs, Error> {
+        let (mut rest, mut found) = (keys::around(&self.range), Pairs::new());
+        loop {
+            let wanted = limit - found.len();
+            let mut page = self.page(rest.clone(), wanted).await?;
+            let ended = page.len() < wanted;
+            if let Some((last, _)) = page
+                .last()
+                .filter(|(last, _)| !ended && keys::is_long(last))
+            {
+                let alike = keys::alike(last);
+                let more = match self.direction {
+                    Direction::Forward => [last, &[0][..]].concat()..alike.end,
+                    Direction::Backward => alike.start..last.to_vec(),
+                };
+                page.extend(self.page(more, usize::MAX).await?);
+            }
+            if let Some((last, _)) = page.last() {
+                match self.direction {
+                    Direction::Forward => rest.start = [last, &[0][..]].concat(),
+                    Direction::Backward => rest.end = last.to_vec(),
+                }
+            }
+            for (stored_key, stored_value) in page {
+                let (key, value) = keys::unwrapped(&stored_key, &stored_value)?;
+                if self.range.start.as_slice() <= key && key < self.range.end.as_slice() {
+                    found.push(match keys::is_long(&stored_key) {
+                        true => (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)),
+                        false => (stored_key, stored_value),
+                    });
+                }
+            }
+            if ended || found.len() >= limit {
+                break;
+            }
+        }
+        // The database has no duty to keep the order of an inner query; it does, so this costs one look.
+        match self.direction {
+            Direction::Forward => found.sort_by(|a, b| a.0.cmp(&b.0)),
+            Direction::Backward => found.sort_by(|a, b| b.0.cmp(&a.0)),
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn page(&self, range: Range<Vec<u8>>, limit: usize) -> Result<Pairs, Error> {
+        self.view
+            .pairs(self.table, range, self.direction, limit)
+            .await
     }
 }
 

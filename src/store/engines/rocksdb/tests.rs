@@ -82,6 +82,11 @@ async fn ranges_are_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_keys() {
+    suite::run::<Rocks>(records::long_keys).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn scans_are_in_order() {
     suite::run::<Rocks>(order::scans_are_in_order).await;
 }
