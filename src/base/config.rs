@@ -113,7 +113,7 @@ impl Default for Listen {
             tls_certificate_file: None,
             tls_key_file: None,
             behind_proxy: false,
-            max_connections: 4096,
+            max_connections: 16_384,
             header_timeout_seconds: 15,
             shutdown_timeout_seconds: 20,
         }
@@ -191,6 +191,8 @@ pub struct Registration {
     pub shared_secret_file: Option<PathBuf>,
     /// Lets mode `open` stand at an address that others can reach.
     pub open_to_everyone: bool,
+    /// Whether there are guests.
+    pub guests: bool,
 }
 
 /// Who may make an account.

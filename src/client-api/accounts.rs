@@ -10,6 +10,7 @@ mod change_password;
 mod check_registration_token_validity;
 mod deactivate;
 mod get_3pids;
+mod get_login_token;
 mod get_login_types;
 mod get_turn_server_info;
 mod get_username_availability;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Routes {
         .open(check_registration_token_validity::check_registration_token_validity)
         .either(deactivate::deactivate)
         .user(get_3pids::get_3pids)
+        .user(get_login_token::get_login_token)
         .open(get_login_types::get_login_types)
         .user(get_turn_server_info::get_turn_server_info)
         .open(get_username_availability::get_username_availability)

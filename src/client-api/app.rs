@@ -51,6 +51,8 @@ pub struct Settings {
     pub base_url: Option<String>,
     /// Who may make an account.
     pub registration: Registration,
+    /// Whether anybody gets an account without a name and a password, which may do little.
+    pub guests: bool,
     /// The secret of `/_synapse/admin/v1/register`; `None`: that endpoint refuses.
     pub registration_shared_secret: Option<String>,
     /// In whose name the server speaks to its users.
@@ -73,6 +75,7 @@ impl Settings {
             server_name,
             base_url: None,
             registration: Registration::Closed,
+            guests: false,
             registration_shared_secret: None,
             notices: Notices::default(),
             default_room_version: RoomVersion::ALL[RoomVersion::ALL.len() - 1],

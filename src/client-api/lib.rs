@@ -29,6 +29,7 @@ mod error;
 mod extract;
 mod faces;
 mod filters;
+mod guests;
 mod keys;
 mod limits;
 mod presence;
@@ -45,10 +46,12 @@ mod routes;
 mod search;
 mod show;
 mod spaces;
+mod standing;
 mod succession;
 mod summary;
 mod sync_events;
 mod third_parties;
+mod third_party_ids;
 mod to_device;
 mod tokens;
 mod typing;
@@ -97,8 +100,10 @@ fn endpoints() -> Routes {
         .merge(room_membership::routes())
         .merge(search::routes())
         .merge(spaces::routes())
+        .merge(standing::routes())
         .merge(sync_events::routes())
         .merge(third_parties::routes())
+        .merge(third_party_ids::routes())
         .merge(typing::routes())
         .merge(user_directory::routes())
 }

@@ -1,19 +1,26 @@
-//! Reports of content to the people who run this server. Kept until they are looked at; nobody else is told.
+//! Reports of content to the people who run this server. Kept until an administrator takes them
+//! off the list; nobody else is told.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#reporting-content>
 
 use hearth_store::{Batch, CommitError, Family, Json, Position, Table};
+use http::Method;
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, UInt};
 use serde::{Deserialize, Serialize};
 
 use crate::{App, error::Error, routes::Routes};
 
+mod list_reports;
 mod report_content;
 mod report_room;
 mod report_user;
 
 /// Position to report.
 const REPORTS: Table<Position, Json<Report>> = Table::new(160, "reports", Family::Records);
+
+/// Where administrators read them.
+const LIST: &str = "/_synapse/admin/v1/event_reports";
+const ONE: &str = "/_synapse/admin/v1/event_reports/{id}";
 
 /// The longest reason that is kept, in bytes.
 const LONGEST_REASON: usize = 4096;
@@ -24,6 +31,9 @@ pub(crate) fn routes() -> Routes {
         .user(report_content::report_content)
         .user(report_room::report_room)
         .user(report_user::report_user)
+        .raw(Method::GET, LIST, list_reports::list_reports)
+        .raw(Method::GET, ONE, list_reports::get_report)
+        .raw(Method::DELETE, ONE, list_reports::delete_report)
 }
 
 /// What somebody reports.
@@ -65,11 +75,15 @@ impl Report {
         let mut batch = Batch::new();
         let position = batch.position();
         batch.put(&REPORTS, position, Json(self));
-        match app.store.commit(batch).await {
-            Ok(_) => Ok(()),
-            Err(CommitError::Failed(error)) => Err(error.into()),
-            // Nothing is asserted.
-            Err(error @ CommitError::Conflict) => Err(Error::unavailable(&error)),
-        }
+        commit(app, batch).await
+    }
+}
+
+async fn commit(app: &App, batch: Batch) -> Result<(), Error> {
+    match app.store.commit(batch).await {
+        Ok(_) => Ok(()),
+        Err(CommitError::Failed(error)) => Err(error.into()),
+        // Nothing is asserted.
+        Err(error @ CommitError::Conflict) => Err(Error::unavailable(&error)),
     }
 }

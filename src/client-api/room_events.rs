@@ -10,6 +10,7 @@ use ruma::OwnedTransactionId;
 use crate::routes::Routes;
 
 mod get_context;
+mod get_current_state;
 mod get_event_by_timestamp;
 mod get_member_events;
 mod get_message_events;
@@ -18,6 +19,7 @@ mod get_state_event_for_key;
 mod get_state_events;
 mod joined_members;
 mod lazy_members;
+mod listen_to_new_events;
 mod redact_event;
 mod send_message_event;
 mod send_state_event;
@@ -34,6 +36,7 @@ const WITHOUT_KEY: [&str; 4] = [
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .user(get_context::get_context)
+        .user(get_current_state::get_current_state)
         .user(get_event_by_timestamp::get_event_by_timestamp)
         .user(get_member_events::get_member_events)
         .user(get_message_events::get_message_events)
@@ -44,6 +47,7 @@ pub(crate) fn routes() -> Routes {
         )
         .user(get_state_events::get_state_events)
         .user(joined_members::joined_members)
+        .user(listen_to_new_events::listen_to_new_events)
         .user(redact_event::redact_event)
         .user(send_message_event::send_message_event)
         .user_also(&WITHOUT_KEY, send_state_event::send_state_event)

@@ -14,3 +14,4 @@ mod presence;
 mod refusals;
 mod searching;
 mod server;
+mod visiting;

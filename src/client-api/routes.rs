@@ -20,7 +20,7 @@ use ruma::api::{
     path_builder::PathBuilder,
 };
 
-use crate::{App, answer::Answer, error::Error, extract};
+use crate::{App, answer::Answer, error::Error, extract, guests, standing};
 
 /// Endpoints and the paths they are served at.
 pub(crate) struct Routes {
@@ -68,6 +68,10 @@ impl Routes {
             let handler = handler.clone();
             async move {
                 let session = extract::session(&app, &parts).await?;
+                if let Some(session) = &session {
+                    guests::admit(session, &parts)?;
+                    standing::admit(session, &parts)?;
+                }
                 extract::admit::<T>(&app, session.as_ref(), &parts)?;
                 let request = extract::read::<T>(&app, parts, body).await?;
                 handler(app, session, request).await?.into_http()
@@ -100,6 +104,8 @@ impl Routes {
                 let session = extract::session(&app, &parts)
                     .await?
                     .ok_or_else(|| Error::missing_token("an access token is needed"))?;
+                guests::admit(&session, &parts)?;
+                standing::admit(&session, &parts)?;
                 extract::admit::<T>(&app, Some(&session), &parts)?;
                 let request = extract::read::<T>(&app, parts, body).await?;
                 handler(app, session, request).await?.into_http()

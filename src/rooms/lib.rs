@@ -58,7 +58,7 @@ pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
 pub use relation::{RelationFilter, RelationPage, Thread};
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};
-pub use search::{Match, Question};
+pub use search::{Match, Question, Reach};
 pub use service::Rooms;
 pub use signal::{Signals, signal_device_change};
 pub use snapshot::StateChange;

@@ -1,6 +1,6 @@
 //! Owns finding events by the words in them: an inverted index by room, written and withdrawn in the same batch as the event,
 //! and questions to it. Must never show an event that its reader may not see, nor look at more than a question may cost:
-//! see [`MAX_LOOKED_AT`].
+//! see [`MAX_LOOKED_AT_IN_ALL`].
 //!
 //! Words are cut by the rules of Unicode, so that they are also found in languages that write without spaces. Only what
 //! the server can read is found: encrypted messages are searched by clients.
@@ -24,6 +24,8 @@ pub(crate) const WORDS: Table<(u64, String, Position), ()> =
 const CHUNK: usize = 128;
 /// How many places of a word are looked at for one question in one room.
 const MAX_LOOKED_AT: usize = 2_000;
+/// How many in all rooms together.
+const MAX_LOOKED_AT_IN_ALL: usize = 20_000;
 /// Different words of an event that are indexed, and of a question that are looked for.
 const MAX_WORDS: usize = 256;
 /// Letters of a word that count.
@@ -35,6 +37,35 @@ const USUAL_LENGTH: f64 = 20.0;
 #[derive(Clone, Debug)]
 pub struct Question {
     words: Vec<String>,
+}
+
+/// How far a question goes, and how much it has cost so far.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Before which position.
+    pub before: Position,
+    /// How many answers of each room are wanted at most.
+    pub most: usize,
+    /// How many places may still be looked at.
+    left: usize,
+}
+
+impl Reach {
+    /// Back from `before`, to `most` answers in each room.
+    #[must_use]
+    pub fn new(before: Position, most: usize) -> Self {
+        Self {
+            before,
+            most,
+            left: MAX_LOOKED_AT_IN_ALL,
+        }
+    }
+
+    /// Whether nothing more may be looked at.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.left == 0
+    }
 }
 
 /// An event that answers a question.
@@ -86,8 +117,8 @@ fn float(count: usize) -> f64 {
 }
 
 impl Rooms {
-    /// The newest events of the room before a position that answer the question, are `wanted` and may be seen by `reader`:
-    /// `most` at most, newest first.
+    /// The newest events of the room within `reach` that answer the question, are `wanted` and may be seen by `reader`,
+    /// newest first.
     ///
     /// # Errors
     /// Those of the store.
@@ -97,21 +128,22 @@ impl Rooms {
         reader: &UserId,
         (room_id, head): (&RoomId, &Head),
         question: &Question,
-        (before, most): (Position, usize),
+        reach: &mut Reach,
         wanted: impl Fn(&StoredEvent) -> bool,
     ) -> Result<Vec<Match>, Error> {
         let mut found = Vec::new();
         let Some((rarest, others)) = question.words.split_first() else {
             return Ok(found);
         };
-        let (mut end, mut looked_at) = (before, 0);
-        while found.len() < most && looked_at < MAX_LOOKED_AT {
+        let (most, mut end, mut looked_at) = (reach.most, reach.before, 0);
+        while found.len() < most && looked_at < MAX_LOOKED_AT && !reach.is_spent() {
             let key = |position| (head.number, rarest.as_str(), position);
             let range = key(Position::ZERO)..key(end);
             let page: Vec<((u64, String, Position), ())> =
                 view.scan(&WORDS, range, Direction::Backward, CHUNK).await?;
             let is_last = page.len() < CHUNK;
             looked_at += page.len();
+            reach.left = reach.left.saturating_sub(page.len());
             let mut places: Vec<Position> = page.into_iter().map(|((.., at), ())| at).collect();
             end = places.last().copied().unwrap_or(end);
             for word in others {

@@ -144,6 +144,7 @@ impl Node {
             RegistrationMode::Token => Registration::Token,
             RegistrationMode::Open => Registration::Open,
         };
+        settings.guests = config.registration.guests;
         let secret = config.registration.shared_secret.as_ref();
         settings.registration_shared_secret = secret.map(|secret| secret.reveal().to_owned());
         // The configuration was checked: another version does not get here.

@@ -151,6 +151,9 @@ pub(crate) fn session(name: &str) -> Session {
         user_id: user(name),
         device_id: "D".into(),
         admin: false,
+        guest: false,
+        locked: false,
+        suspended: false,
     }
 }
 

@@ -32,6 +32,15 @@ pub struct Account {
     /// Whether the user wished to be forgotten.
     #[serde(default)]
     pub erased: bool,
+    /// Whether it is one without a name and a password of its own.
+    #[serde(default)]
+    pub guest: bool,
+    /// Whether it can do nothing at all for now.
+    #[serde(default)]
+    pub locked: bool,
+    /// Whether it can only listen for now.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 impl Account {
@@ -51,6 +60,8 @@ pub struct NewAccount {
     pub password: Option<String>,
     /// Whether the user administers this server.
     pub admin: bool,
+    /// Whether it is one without a name and a password of its own.
+    pub guest: bool,
     /// The first display name.
     pub displayname: Option<String>,
     /// The registration token that admits this account, which is used up by it.
@@ -65,6 +76,7 @@ impl NewAccount {
             user_id,
             password,
             admin: false,
+            guest: false,
             displayname: None,
             registration_token: None,
         }
@@ -148,6 +160,9 @@ impl Users {
             created: self.clock.now(),
             deactivated: false,
             erased: false,
+            guest: new.guest,
+            locked: false,
+            suspended: false,
         };
         for _ in 0..ATTEMPTS {
             let view = self.store.view().await?;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
-use crate::{Error, Limits, Refusal, Users, account::ACCOUNTS, device::LAST_SEEN};
+use crate::{Account, Error, Limits, Refusal, Users, account::ACCOUNTS, device::LAST_SEEN};
 
 /// After this long an entry is read again, in case a hint was lost.
 const FRESH: Duration = Duration::from_secs(60);
@@ -46,6 +46,12 @@ pub struct Session {
     pub device_id: OwnedDeviceId,
     /// Whether they administer this server.
     pub admin: bool,
+    /// Whether they are a guest.
+    pub guest: bool,
+    /// Whether they can do nothing at all for now.
+    pub locked: bool,
+    /// Whether they can only listen for now.
+    pub suspended: bool,
 }
 
 /// An access token as stored.
@@ -199,7 +205,8 @@ impl Users {
             tracing::warn!(%error, "a replaced pair of tokens lives on for now");
         }
         let account = view.get(&ACCOUNTS, found.user.as_str()).await?;
-        let admin = account.is_some_and(|Json(account)| account.admin);
+        let account = account.map(|Json(account)| account);
+        let is = |what: fn(&Account) -> bool| account.as_ref().is_some_and(what);
         if let Err(error) = self.note_seen(&view, &token, &found, now).await {
             // A store that cannot be written can still be read.
             tracing::warn!(%error, "the last use of a device was not noted");
@@ -207,7 +214,10 @@ impl Users {
         let session = Session {
             user_id: found.user,
             device_id: found.device,
-            admin,
+            admin: is(|account| account.admin),
+            guest: is(|account| account.guest),
+            locked: is(|account| account.locked),
+            suspended: is(|account| account.suspended),
         };
         let entry = Entry {
             session: session.clone(),

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `account.rs` | registration, passwords, deactivation |
+//! | `standing.rs` | accounts that are locked or suspended |
 //! | `session.rs` | login, access and refresh tokens, logout |
 //! | `authentication.rs` | from an access token to a session, cached |
 //! | `interactive.rs` | user-interactive authentication |
@@ -40,6 +41,7 @@ mod pusher;
 mod registration_token;
 mod service;
 mod session;
+mod standing;
 mod to_device;
 
 pub use account::{Account, HashedPassword, NewAccount};

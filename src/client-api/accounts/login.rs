@@ -1,6 +1,6 @@
 //! `POST /_matrix/client/v3/login`
 
-use hearth_users::NewDevice;
+use hearth_users::{Login, NewDevice};
 use ruma::{
     OwnedDeviceId,
     api::{
@@ -22,6 +22,7 @@ pub(super) struct Request {
     /// How old clients name the user.
     user: Option<String>,
     password: Option<String>,
+    token: Option<String>,
     device_id: Option<OwnedDeviceId>,
     initial_device_display_name: Option<String>,
     #[serde(default)]
@@ -56,12 +57,46 @@ impl IncomingRequest for Request {
 }
 
 pub(super) async fn login(app: App, request: Request) -> Result<Response, Error> {
-    if request.kind != "m.login.password" {
-        return Err(Error::bad_request(
-            ErrorKind::Unknown,
-            "this kind of login is not offered",
-        ));
-    }
+    let device = NewDevice {
+        device_id: request.device_id.clone(),
+        display_name: request.initial_device_display_name.clone(),
+        refreshable: request.refresh_token,
+    };
+    let login = match request.kind.as_str() {
+        "m.login.password" => by_password(&app, request, &device).await?,
+        "m.login.token" => by_token(&app, request, &device).await?,
+        _ => {
+            return Err(Error::bad_request(
+                ErrorKind::Unknown,
+                "this kind of login is not offered",
+            ));
+        }
+    };
+    let mut response = Response::new(login.user_id, login.access_token, login.device_id);
+    response.refresh_token = login.refresh_token;
+    response.expires_in = login.expires_in;
+    response.well_known = app
+        .settings
+        .base_url
+        .clone()
+        .map(|base_url| DiscoveryInfo::new(HomeserverInfo::new(base_url)));
+    Ok(response)
+}
+
+/// With the token that another device of the user got.
+async fn by_token(app: &App, request: Request, device: &NewDevice) -> Result<Login, Error> {
+    let token = request
+        .token
+        .ok_or_else(|| Error::missing_param("a token is needed"))?;
+    let user = app
+        .users
+        .spend_login_token(&token)
+        .await?
+        .ok_or_else(|| Error::forbidden("the login token is not good"))?;
+    Ok(app.users.login_as(&user, device).await?)
+}
+
+async fn by_password(app: &App, request: Request, device: &NewDevice) -> Result<Login, Error> {
     let name = match request.identifier {
         Some(identifier) if identifier.kind != "m.id.user" => {
             return Err(Error::forbidden("users are known by their user name alone"));
@@ -78,19 +113,5 @@ pub(super) async fn login(app: App, request: Request) -> Result<Response, Error>
         .users
         .local_user(&name)
         .map_err(|_| Error::forbidden("the user name or the password is wrong"))?;
-    let device = NewDevice {
-        device_id: request.device_id,
-        display_name: request.initial_device_display_name,
-        refreshable: request.refresh_token,
-    };
-    let login = app.users.login(&user, password, &device).await?;
-    let mut response = Response::new(login.user_id, login.access_token, login.device_id);
-    response.refresh_token = login.refresh_token;
-    response.expires_in = login.expires_in;
-    response.well_known = app
-        .settings
-        .base_url
-        .clone()
-        .map(|base_url| DiscoveryInfo::new(HomeserverInfo::new(base_url)));
-    Ok(response)
+    Ok(app.users.login(&user, password, device).await?)
 }

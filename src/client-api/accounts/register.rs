@@ -1,6 +1,6 @@
 //! `POST /_matrix/client/v3/register`
 
-use hearth_users::{NewAccount, NewDevice, Stage};
+use hearth_users::{Login, NewAccount, NewDevice, Stage};
 use ruma::{
     OwnedDeviceId, OwnedUserId,
     api::client::account::register::{RegistrationKind, v3::Request},
@@ -24,13 +24,52 @@ pub(super) struct Registered {
     expires_in_ms: Option<u128>,
 }
 
+impl Registered {
+    fn new(user_id: OwnedUserId, login: Option<Login>) -> Self {
+        let mut registered = Self {
+            user_id,
+            access_token: None,
+            device_id: None,
+            refresh_token: None,
+            expires_in_ms: None,
+        };
+        if let Some(login) = login {
+            registered.access_token = Some(login.access_token);
+            registered.device_id = Some(login.device_id);
+            registered.refresh_token = login.refresh_token;
+            registered.expires_in_ms = login.expires_in.map(|time| time.as_millis());
+        }
+        registered
+    }
+}
+
+/// A guest chooses nothing: what else is in the request does not count.
+async fn register_guest(app: App, request: Request) -> Result<Json<Registered>, Error> {
+    let user_id = app.users.check_name(&app.users.invent_name()).await?;
+    let account = NewAccount {
+        guest: true,
+        ..NewAccount::new(user_id.clone(), None)
+    };
+    let device = NewDevice {
+        device_id: None,
+        display_name: request.initial_device_display_name,
+        refreshable: false,
+    };
+    let login = app.users.register(account, Some(device)).await?;
+    Ok(Json(Registered::new(user_id, login)))
+}
+
 /// A name that cannot be had is refused before anything is asked.
 pub(super) async fn register(
     app: App,
     Interactive(request): Interactive<Request>,
 ) -> Result<Json<Registered>, Error> {
-    if request.kind != RegistrationKind::User {
-        return Err(Error::forbidden("guests are not served here"));
+    match request.kind {
+        RegistrationKind::User => {}
+        RegistrationKind::Guest if app.settings.guests => {
+            return register_guest(app, request).await;
+        }
+        _ => return Err(Error::forbidden("guests are not served here")),
     }
     if request.login_type.is_some() {
         return Err(Error::forbidden(
@@ -60,18 +99,5 @@ pub(super) async fn register(
         refreshable: request.refresh_token,
     });
     let login = app.users.register(account, device).await?;
-    let mut registered = Registered {
-        user_id,
-        access_token: None,
-        device_id: None,
-        refresh_token: None,
-        expires_in_ms: None,
-    };
-    if let Some(login) = login {
-        registered.access_token = Some(login.access_token);
-        registered.device_id = Some(login.device_id);
-        registered.refresh_token = login.refresh_token;
-        registered.expires_in_ms = login.expires_in.map(|time| time.as_millis());
-    }
-    Ok(Json(registered))
+    Ok(Json(Registered::new(user_id, login)))
 }

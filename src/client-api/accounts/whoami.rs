@@ -10,11 +10,11 @@ use crate::{
     error::Error,
 };
 
-/// Says that the user is no guest, which Ruma's form would leave to be guessed.
+/// Says whether the user is a guest, which Ruma's form would leave to be guessed.
 pub(super) async fn whoami(_: App, session: Session, _: Request) -> Result<impl Answer, Error> {
     Ok(Json(json!({
         "user_id": session.user_id,
         "device_id": session.device_id,
-        "is_guest": false,
+        "is_guest": session.guest,
     })))
 }

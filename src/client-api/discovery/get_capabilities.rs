@@ -16,10 +16,14 @@ use crate::{
 /// Written out rather than left to Ruma's defaults, some of which mean "yes" when absent.
 pub(super) async fn get_capabilities(
     app: App,
-    _: Session,
+    session: Session,
     _: Request,
 ) -> Result<impl Answer, Error> {
-    Ok(Json(capabilities(app.settings.default_room_version)))
+    let mut answer = capabilities(app.settings.default_room_version);
+    if session.admin {
+        answer["capabilities"]["m.account_moderation"] = json!({ "lock": true, "suspend": true });
+    }
+    Ok(Json(answer))
 }
 
 fn capabilities(default: RoomVersion) -> Value {
@@ -30,7 +34,7 @@ fn capabilities(default: RoomVersion) -> Value {
     json!({ "capabilities": {
         "m.3pid_changes": { "enabled": false },
         "m.change_password": { "enabled": true },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": { "enabled": true },
         "m.profile_fields": { "enabled": true },
         "m.room_versions": { "default": default.as_str(), "available": available },
         "m.set_avatar_url": { "enabled": true },

@@ -2,9 +2,12 @@
 
 use hearth_rooms::NewEvent;
 use hearth_users::Session;
-use ruma::api::client::state::send_state_event::v3::{Request, Response};
+use ruma::{
+    api::client::state::send_state_event::v3::{Request, Response},
+    events::StateEventType,
+};
 
-use crate::{App, error::Error};
+use crate::{App, error::Error, guests};
 
 /// The content is passed on as the client wrote it; what no event may contain is refused by `rooms`.
 pub(super) async fn send_state_event(
@@ -12,12 +15,18 @@ pub(super) async fn send_state_event(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
+    let room_id = request.room_id;
+    let may_turn_out = request.event_type == StateEventType::RoomGuestAccess;
     let event = NewEvent::state(
-        request.room_id,
+        room_id.clone(),
         session.user_id,
         request.event_type.to_string(),
         request.state_key,
         request.body.into_json(),
     );
-    Ok(Response::new(app.rooms.send(event).await?))
+    let event_id = app.rooms.send(event).await?;
+    if may_turn_out {
+        guests::turn_out(&app, &room_id).await?;
+    }
+    Ok(Response::new(event_id))
 }

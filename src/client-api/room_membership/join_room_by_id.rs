@@ -14,6 +14,7 @@ pub(super) async fn join_room_by_id(
 ) -> Result<Response, Error> {
     let user = session.user_id.clone();
     let room_id = request.room_id;
+    crate::guests::check_join(&app, &session, &room_id).await?;
     let change = MemberChange {
         reason: request.reason,
         profile: faces::face(&app, &session.user_id).await?,

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use hearth_rooms::{Head, Match, Membership, Question, StoredEvent};
+use hearth_rooms::{Head, Match, Membership, Question, Reach, StoredEvent};
 use hearth_store::{Position, View};
 use hearth_sync::passes_filter;
 use ruma::{
@@ -101,6 +101,7 @@ impl Seeking<'_> {
             Some(_) if by_time => limit,
             _ => MAX_COUNTED,
         };
+        let mut reach = Reach::new(before, most);
         let mut all = Vec::new();
         for (room, head) in self.rooms().await? {
             let wanted = |event: &StoredEvent| self.is_wanted(event);
@@ -112,12 +113,19 @@ impl Seeking<'_> {
                     self.user,
                     (&room, &head),
                     question,
-                    (before, most),
+                    &mut reach,
                     wanted,
                 )
                 .await?;
             all.extend(found);
             keep_best(&mut all, by_time, most);
+            if reach.is_spent() {
+                break;
+            }
+            if all.len() == MAX_COUNTED {
+                // The count goes no further; what is newer than these still counts for the page.
+                reach.most = limit;
+            }
         }
         let count = counted.unwrap_or(all.len());
         let matches: Vec<Match> = all.into_iter().skip(skipped).take(limit).collect();
