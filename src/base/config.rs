@@ -113,7 +113,7 @@ impl Default for Listen {
             tls_certificate_file: None,
             tls_key_file: None,
             behind_proxy: false,
-            max_connections: 16_384,
+            max_connections: 4096,
             header_timeout_seconds: 15,
             shutdown_timeout_seconds: 20,
         }
