@@ -16,6 +16,7 @@
 //! Must never import users: the edges compose them.
 
 mod alias;
+mod attention;
 mod bundled;
 mod change;
 mod create;
