@@ -23,7 +23,8 @@ pub enum Direction {
 /// Keys and values that a scan found, in its order.
 pub type Pairs = Vec<(Bytes, Bytes)>;
 
-/// A consistent snapshot of everything. Stays still however long it is kept, but keep it short: it pins storage.
+/// A consistent snapshot of everything. Stays still however long it is kept, but keep it short: it pins storage, and an engine
+/// may end one that is minutes old, whose reads then fail as unavailable.
 pub trait EngineView: Send + Sync + 'static {
     /// The head of the log in this snapshot: everything at or below it is visible here, nothing above.
     fn position(&self) -> Position;
