@@ -130,7 +130,7 @@ impl From<hearth_rooms::Error> for Error {
                 _ => Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", reason),
             },
             Rooms::Malformed(malformed) => malformed.into(),
-            Rooms::Busy => Self::unavailable(&error),
+            Rooms::Busy | Rooms::Unreachable(_) => Self::unavailable(&error),
             Rooms::Store(error) => error.into(),
         }
     }

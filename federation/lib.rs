@@ -6,6 +6,7 @@
 //! | folder | what |
 //! |---|---|
 //! | `reach/` | finding servers, calling them, their keys, who sends a request |
+//! | `outbound/` | sending to servers |
 //! | those of the chapters of the specification | one endpoint, one file, named as in Ruma |
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/>
@@ -15,11 +16,23 @@ use std::sync::Arc;
 use axum::Router;
 use http::{Method, StatusCode};
 
+mod authorization;
+mod backfill;
+mod device;
+mod directory;
 mod discovery;
 mod error;
+mod event;
+mod keys;
+mod membership;
+mod openid;
+pub mod outbound;
 mod query;
 pub mod reach;
+mod remote;
 mod routes;
+mod space;
+mod transactions;
 
 use error::Error;
 use hearth_base::Clock;
@@ -29,6 +42,7 @@ use hearth_store::Store;
 use hearth_users::Users;
 use reach::Peers;
 use routes::Routes;
+use ruma::{MilliSecondsSinceUnixEpoch, UInt};
 
 /// What the endpoints call.
 pub struct Services {
@@ -66,6 +80,11 @@ impl Federation {
     pub fn new(services: Services) -> Self {
         Self(Arc::new(services))
     }
+
+    /// Now, as events and answers carry it.
+    pub(crate) fn timestamp(&self) -> MilliSecondsSinceUnixEpoch {
+        MilliSecondsSinceUnixEpoch(UInt::new_saturating(self.clock.now().0))
+    }
 }
 
 /// All endpoints, ready to be served beside those of clients: it has no fallback of its own.
@@ -86,6 +105,16 @@ fn endpoints() -> Routes {
     Routes::new()
         .merge(discovery::routes())
         .merge(query::routes())
+        .merge(membership::routes())
+        .merge(event::routes())
+        .merge(authorization::routes())
+        .merge(backfill::routes())
+        .merge(transactions::routes())
+        .merge(device::routes())
+        .merge(keys::routes())
+        .merge(directory::routes())
+        .merge(openid::routes())
+        .merge(space::routes())
 }
 
 /// Answers a method that is not served at its path.

@@ -10,6 +10,7 @@
 //! | `destinations.rs` | servers that did not answer |
 //! | `signing.rs`, `authentication.rs` | the signature of requests, made and checked |
 //! | `keyring.rs` | the keys of servers |
+//! | `verify.rs` | the signatures of events |
 
 mod addresses;
 mod authentication;
@@ -21,6 +22,7 @@ mod names;
 mod peers;
 mod policy;
 mod signing;
+mod verify;
 mod web;
 mod well_known;
 

@@ -34,7 +34,9 @@ impl Peers {
             }
             match self.proven(&claim, parts, body).await {
                 Ok(()) => {
-                    self.0.destinations.heard(&claim.origin).await;
+                    if self.0.destinations.heard(&claim.origin).await {
+                        self.tell_news(&claim.origin);
+                    }
                     return Ok(claim.origin);
                 }
                 Err(error) => failure = error,

@@ -96,9 +96,11 @@ impl Destinations {
         self.failures(server).await.until
     }
 
-    /// Forgets that the server failed: it just spoke to us.
-    pub(crate) async fn heard(&self, server: &ServerName) {
+    /// Forgets that the server failed: it just spoke to us. Whether it had failed.
+    pub(crate) async fn heard(&self, server: &ServerName) -> bool {
+        let failed = self.failures(server).await != Failures::default();
         self.note(server, true).await;
+        failed
     }
 
     /// Remembers whether the server answered.

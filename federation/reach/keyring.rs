@@ -72,6 +72,22 @@ impl Peers {
     /// Those of the store.
     pub async fn keys(&self, wanted: &Wanted) -> Result<PublicKeys, StoreError> {
         let mut found = PublicKeys::new();
+        for (server, list) in self.lists(wanted).await? {
+            let own = found.entry(server.as_str().to_owned()).or_default();
+            for (id, moment) in wanted.get(&server).into_iter().flatten() {
+                if let Some(key) = list.key_at(id, *moment) {
+                    own.insert(id.as_str().to_owned(), key.clone());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The lists of the servers, as far as they can be had.
+    pub(crate) async fn lists(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<BTreeMap<OwnedServerName, Arc<KeyList>>, StoreError> {
         let asked = wanted
             .iter()
             .take(MAX_SERVERS)
@@ -79,22 +95,17 @@ impl Peers {
                 let least = keys.values().copied().max().unwrap_or_default();
                 let ids: BTreeSet<_> = keys.keys().cloned().collect();
                 let list = self.list(server, &ids, least).await?;
-                Ok::<_, StoreError>((server, keys, list))
+                Ok::<_, StoreError>((server, list))
             });
         let asked: Vec<_> = asked.collect();
         let mut answers = stream::iter(asked).buffer_unordered(AT_ONCE);
+        let mut lists = BTreeMap::new();
         while let Some(answer) = answers.next().await {
-            let (server, keys, Some(list)) = answer? else {
-                continue;
-            };
-            let own = found.entry(server.as_str().to_owned()).or_default();
-            for (id, moment) in keys {
-                if let Some(key) = list.key_at(id, *moment) {
-                    own.insert(id.as_str().to_owned(), key.clone());
-                }
+            if let (server, Some(list)) = answer? {
+                lists.insert(server.clone(), list);
             }
         }
-        Ok(found)
+        Ok(lists)
     }
 
     /// The server's list, one that holds the keys and is good at `moment` if that can be had, else the best known.

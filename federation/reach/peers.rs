@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use hearth_base::{Clock, Rng};
+use hearth_base::{Clock, Millis, Rng};
 use hearth_protocol::SigningKey;
 use hearth_store::Store;
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, ServerName};
 use rustls_pki_types::CertificateDer;
+use tokio::sync::broadcast;
+
+use crate::outbound::ephemeral::Ephemeral;
 
 use super::{
     destinations::Destinations,
@@ -16,6 +19,9 @@ use super::{
     policy::DenyList,
     web::{NoWeb, Web},
 };
+
+/// How many news are kept for whoever sends.
+const NEWS: usize = 1024;
 
 /// What the operator decides about other servers.
 #[derive(Clone, Debug)]
@@ -59,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) discovery: Discovery,
     pub(crate) destinations: Destinations,
     pub(crate) keyring: Keyring,
+    ephemeral: Ephemeral,
+    news: broadcast::Sender<OwnedServerName>,
 }
 
 impl Peers {
@@ -85,11 +93,45 @@ impl Peers {
             discovery: Discovery::new(names, clock.clone(), rng),
             destinations: Destinations::new(store.clone(), clock.clone()),
             keyring: Keyring::new(),
+            ephemeral: Ephemeral::default(),
+            news: broadcast::channel(NEWS).0,
             settings,
             store,
             clock,
             key,
         })))
+    }
+
+    /// The servers to which there is something new to send, or that spoke again after a silence. A receiver that lags
+    /// loses some and then looks at all.
+    pub(crate) fn news(&self) -> broadcast::Receiver<OwnedServerName> {
+        self.0.news.subscribe()
+    }
+
+    /// Tells whoever sends that there is something for the server.
+    pub(crate) fn tell_news(&self, server: &ServerName) {
+        // Nobody listens while nobody sends.
+        self.0.news.send(server.to_owned()).ok();
+    }
+
+    /// What waits for servers and may be lost.
+    pub(crate) fn ephemeral(&self) -> &Ephemeral {
+        &self.0.ephemeral
+    }
+
+    /// Until when a server is left alone since it did not answer; a moment of the past if it is not.
+    pub(crate) async fn left_alone_until(&self, server: &ServerName) -> Millis {
+        self.0.destinations.until(server).await
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Millis {
+        self.0.clock.now()
     }
 
     /// What the operator decided.

@@ -204,6 +204,9 @@ impl From<hearth_rooms::Error> for Error {
             hearth_rooms::Error::Refused { kind, reason } => refused(kind, reason),
             hearth_rooms::Error::Malformed(malformed) => malformed.into(),
             hearth_rooms::Error::Busy => Self::unavailable(&error),
+            hearth_rooms::Error::Unreachable(reason) => {
+                Self::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, reason)
+            }
             hearth_rooms::Error::Store(error) => error.into(),
         }
     }

@@ -27,8 +27,20 @@ pub(crate) fn routes() -> Routes {
         .user(set_profile_field::set_profile_field)
 }
 
-/// The profile of a user of this server who exists.
+/// The profile of a user who exists, of this server or another.
 async fn existing(app: &App, user: &UserId) -> Result<Profile, Error> {
+    if user.server_name() != app.settings.server_name
+        && let Ok(remote) = app.rooms.remote()
+    {
+        let asked = remote.profile(user).await;
+        let fields = asked.map_err(hearth_rooms::Error::from)?;
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        return Ok(Profile {
+            displayname: text("displayname"),
+            avatar_url: text("avatar_url"),
+            fields,
+        });
+    }
     let view = app.store.view().await?;
     let account = app.users.account(&view, user).await?;
     if account.is_none_or(|account| account.deactivated) {

@@ -8,6 +8,7 @@
 //! | to | use |
 //! |---|---|
 //! | make an event | [`Draft`], [`seal`], [`auth_types`] |
+//! | make one that another server drafts | [`seal_template`], [`to_template`] |
 //! | take an event from another server | [`Pdu::parse`], [`verify_event`], [`check_auth_events`], [`check_state`] |
 //! | read an event from the store | [`Pdu::from_stored`] |
 //! | show it | [`ClientEvent`], [`client_json`], [`strip`], [`federation_json`] |
@@ -33,6 +34,7 @@ mod resolution;
 #[cfg(test)]
 mod scenario;
 mod signature;
+mod template;
 mod version;
 
 pub use auth::{auth_types, check_auth_events, check_state};
@@ -51,4 +53,5 @@ pub use signature::{
     PublicKeys, countersign, reference_hash, required_signatures, sign_json, verify_content_hash,
     verify_event, verify_json, verify_signatures,
 };
+pub use template::{MemberDraft, seal_template, to_template};
 pub use version::RoomVersion;

@@ -41,6 +41,11 @@ impl Rooms {
     /// # Errors
     /// `Forbidden`, `NotFound` for a room that this server does not know, `Refused` with `BadState`.
     pub async fn change_membership(&self, change: MemberChange) -> Result<OwnedEventId, Error> {
+        self.change_membership_through(change, &[]).await
+    }
+
+    /// As [`Rooms::change_membership`], in a room that this server is in.
+    pub(crate) async fn change_here(&self, change: MemberChange) -> Result<OwnedEventId, Error> {
         self.enqueue(change.room_id.clone(), Work::Member(change))
             .await
     }
@@ -177,7 +182,7 @@ impl Plan {
     }
 
     /// For a room that members of other rooms may join: a user of this server who may let `user` in, if they may come.
-    async fn authoriser(&self, user: &UserId) -> Result<Option<OwnedUserId>, Error> {
+    pub(crate) async fn authoriser(&self, user: &UserId) -> Result<Option<OwnedUserId>, Error> {
         #[derive(Deserialize)]
         struct JoinRules {
             join_rule: String,

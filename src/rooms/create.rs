@@ -5,11 +5,11 @@
 
 use hearth_protocol::RoomVersion;
 use hearth_store::CommitError;
-use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId};
+use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId};
 use serde_json::{Map, Value, json, value::RawValue, value::to_raw_value};
 
 use crate::{
-    Error, NewRoom, Preset, Refusal, Rooms,
+    Act, Error, MemberChange, NewRoom, Preset, Refusal, Rooms,
     alias::{ALIASES, PUBLISHED},
     plan::{Plan, Proposal},
     queue::{MAX_TRIES, commit},
@@ -38,7 +38,10 @@ impl Rooms {
             let plan = self.plan_room(&room, alias.as_ref(), shift).await?;
             let room_id = plan.room_id.clone();
             match (commit(plan).await, room_id) {
-                (Ok(()), Some(room_id)) => return Ok(room_id),
+                (Ok(()), Some(room_id)) => {
+                    self.invite_others(&room, &room_id).await;
+                    return Ok(room_id);
+                }
                 (Ok(()), None) => return Err(Error::corrupt("a room without an id")),
                 // Most likely somebody else took the alias: planned anew, that is refused.
                 (Err(CommitError::Conflict), _) => {}
@@ -100,7 +103,11 @@ impl Rooms {
         for (event_type, state_key, content) in settings(room, version, alias)? {
             plan.set(room, event_type, state_key, content).await?;
         }
-        for (user, profile) in &room.invite {
+        let here = room
+            .invite
+            .iter()
+            .filter(|(user, _)| !self.is_invited_later(user));
+        for (user, profile) in here {
             let mut content = member("invite", profile);
             if room.is_direct {
                 content["is_direct"] = true.into();
@@ -121,6 +128,29 @@ impl Rooms {
             plan.batch.put(&PUBLISHED, id.as_str(), ());
         }
         Ok(plan)
+    }
+
+    /// Users of other servers are invited once there is a room that their servers can be told of.
+    fn is_invited_later(&self, user: &UserId) -> bool {
+        !self.is_local(user) && self.remote().is_ok()
+    }
+
+    /// Invites those of other servers. One whose server refuses is not invited; the room is there all the same.
+    async fn invite_others(&self, room: &NewRoom, room_id: &RoomId) {
+        for (user, profile) in &room.invite {
+            if !self.is_invited_later(user) {
+                continue;
+            }
+            let (sender, target) = (room.creator.clone(), user.clone());
+            let change = MemberChange {
+                profile: profile.clone(),
+                is_direct: room.is_direct,
+                ..MemberChange::of(room_id.to_owned(), sender, target, Act::Invite)
+            };
+            if let Err(error) = self.change_membership(change).await {
+                tracing::warn!(%room_id, %user, %error, "a user of another server is not invited");
+            }
+        }
     }
 
     fn new_room_id(&self) -> Result<OwnedRoomId, Error> {

@@ -6,20 +6,18 @@
 use std::sync::Arc;
 
 use hearth_protocol::{Pdu, PowerLevels};
-use hearth_store::Topic;
+use hearth_store::Position;
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 use serde::Deserialize;
 
 use crate::{
     Error, Member, Membership, Refusal, StoredEvent,
     attention::{Text, counts, is_tombstone, names_in},
-    member::{LOCAL_JOINED, MEMBERS, USER_ROOMS},
     plan::Plan,
     relation::{
         ANNOTATIONS, RELATIONS, Related, THREAD_ORDER, THREAD_USERS, THREADS, Thread, relation_of,
     },
     search,
-    servers::ROOM_SERVERS,
     unread::{EVERYBODY, HIGHLIGHTS, LAST_SENT, LastSent, THREAD_EVENTS},
     visibility::membership_of,
 };
@@ -48,11 +46,13 @@ struct Relation {
 }
 
 impl Plan {
-    /// Finds out what the event will do.
-    pub(crate) async fn foresee(&self, pdu: &Pdu) -> Result<Effects, Error> {
-        let relation = self.foresee_relation(pdu).await?;
+    /// Finds out what the event will do. What this server would not send, but has to take from others, is an error only if
+    /// `is_ours`.
+    pub(crate) async fn foresee(&self, pdu: &Pdu, is_ours: bool) -> Result<Effects, Error> {
+        let relation = self.foresee_relation(pdu, is_ours).await?;
         let member = match pdu.state_key() {
-            Some(user) if pdu.event_type() == "m.room.member" => {
+            // Those of others follow the current state, which they need not change.
+            Some(user) if pdu.event_type() == "m.room.member" && is_ours => {
                 let user = UserId::parse(user)
                     .map_err(|_| Error::refused(Refusal::BadJson, "not a user id"))?;
                 let before = self.member(&user).await?;
@@ -72,7 +72,7 @@ impl Plan {
         })
     }
 
-    async fn foresee_relation(&self, pdu: &Pdu) -> Result<Option<Relation>, Error> {
+    async fn foresee_relation(&self, pdu: &Pdu, is_ours: bool) -> Result<Option<Relation>, Error> {
         if pdu.is_state() {
             return Ok(None);
         }
@@ -88,10 +88,10 @@ impl Plan {
         match relation.rel_type.as_str() {
             "m.annotation" => {
                 let name = format!("{}\0{}", pdu.event_type(), key.unwrap_or_default());
-                if self
+                let is_double = self
                     .annotated(&relation.parent, pdu.sender(), &name)
-                    .await?
-                {
+                    .await?;
+                if is_double && is_ours {
                     return Err(Error::refused(
                         Refusal::DuplicateAnnotation,
                         "you reacted so already",
@@ -101,13 +101,15 @@ impl Plan {
             }
             "m.thread" => {
                 if let Some(root) = self.event(&relation.parent).await? {
-                    if relation_of(root.pdu.content()).is_some_and(|_| !root.pdu.is_state()) {
+                    let is_child =
+                        relation_of(root.pdu.content()).is_some_and(|_| !root.pdu.is_state());
+                    if is_child && is_ours {
                         return Err(Error::refused(
                             Refusal::Unknown,
                             "a thread cannot start from an event with a relation",
                         ));
                     }
-                    if root.pdu.room_id() == pdu.room_id() {
+                    if root.pdu.room_id() == pdu.room_id() && !is_child && !root.is_outlier() {
                         relation.thread = Some(self.thread(&relation.parent).await?);
                     }
                 }
@@ -226,7 +228,7 @@ impl Plan {
         let sender = event.pdu.sender();
         let position = event.position;
         if let Some((user, before, now)) = effects.member {
-            self.apply_member(event, user, before, now);
+            self.apply_member(&event.pdu, position, user, before, now);
         }
         let mut thread_root = String::new();
         if let Some(relation) = effects.relation {
@@ -252,54 +254,6 @@ impl Plan {
             self.batch
                 .put(&LAST_SENT, (room_id, sender.as_str()), &last);
         }
-    }
-
-    fn apply_member(
-        &mut self,
-        event: &StoredEvent,
-        user: OwnedUserId,
-        before: Option<Member>,
-        now: Membership,
-    ) {
-        let same = before.as_ref().filter(|before| before.membership == now);
-        let member = Member {
-            membership: now,
-            position: event.position,
-            since: same.map_or(event.position, |before| before.since),
-            event_id: event.event_id().to_owned(),
-            sender: event.pdu.sender().to_owned(),
-        };
-        let before = before.map(|member| member.membership);
-        let head = &mut self.head;
-        for (count, kind) in [
-            (&mut head.joined, Membership::Join),
-            (&mut head.invited, Membership::Invite),
-        ] {
-            if before == Some(kind) {
-                *count = count.saturating_sub(1);
-            }
-            if now == kind {
-                *count += 1;
-            }
-        }
-        let room_id = event.pdu.room_id().as_str();
-        let batch = &mut self.batch;
-        let was_joined = before == Some(Membership::Join);
-        let is_joined = now == Membership::Join;
-        if was_joined != is_joined {
-            let server = (room_id, user.server_name().as_str());
-            batch.add(&ROOM_SERVERS, server, if is_joined { 1 } else { -1 });
-        }
-        batch.put(&MEMBERS, (room_id, user.as_str()), &member);
-        if self.rooms.is_local(&user) {
-            batch.put(&USER_ROOMS, (user.as_str(), room_id), &member);
-            match now {
-                Membership::Join => batch.put(&LOCAL_JOINED, (room_id, user.as_str()), ()),
-                _ => batch.delete(&LOCAL_JOINED, (room_id, user.as_str())),
-            }
-            batch.wake(Topic::new('u', user.as_str()));
-        }
-        self.members.insert(user, member);
     }
 
     fn apply_relation(&mut self, event: &StoredEvent, relation: Relation) {
@@ -341,7 +295,7 @@ impl Plan {
     /// a pending position cannot be deleted.
     pub(crate) fn forget_order(
         &mut self,
-        (room_id, latest, parent): (&str, hearth_store::Position, &str),
+        (room_id, latest, parent): (&str, Position, &str),
         _root: &OwnedEventId,
     ) {
         if latest.slot().is_none() {
@@ -394,7 +348,7 @@ impl Plan {
         let room_id = event.pdu.room_id().as_str();
         thread.count = thread.count.saturating_sub(1);
         if thread.latest_id == event.event_id() {
-            let low = (hearth_store::Position::ZERO, event.position);
+            let low = (Position::ZERO, event.position);
             let older = self
                 .rooms
                 .children(

@@ -27,6 +27,9 @@ pub enum Error {
     /// The room changed faster than the request could be planned, or too many wait for it: try later.
     #[error("the room is busy")]
     Busy,
+    /// Another server does not answer, or not in a way that can be understood.
+    #[error("{0}")]
+    Unreachable(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] hearth_store::Error),

@@ -38,6 +38,9 @@ pub struct StoredEvent {
     pub state_after: Root,
     /// How many events of the room that default push rules count there were up to and including this one.
     pub counted: u64,
+    /// Whether it was allowed where it stands in the graph but not in the state that the room had when it came: it is in
+    /// no timeline, and nothing of this server follows it.
+    pub soft_failed: bool,
     /// The redaction that emptied it.
     pub redacted_by: Option<OwnedEventId>,
     /// With which transaction a client of this server sent it.
@@ -49,6 +52,28 @@ impl StoredEvent {
     #[must_use]
     pub fn event_id(&self) -> &EventId {
         self.pdu.event_id()
+    }
+
+    /// Whether only the event itself is known: it is part of a state or vouches for one, and where it stands among the
+    /// others is unknown. It has no place in the log.
+    #[must_use]
+    pub fn is_outlier(&self) -> bool {
+        self.position == Position::ZERO
+    }
+
+    /// An event of which only itself is known.
+    pub(crate) fn outlier(pdu: Pdu, version: RoomVersion) -> Self {
+        Self {
+            pdu,
+            version,
+            position: Position::ZERO,
+            state_before: Root::EMPTY,
+            state_after: Root::EMPTY,
+            counted: 0,
+            soft_failed: false,
+            redacted_by: None,
+            transaction: None,
+        }
     }
 
     /// Where pages that start or end at this event are cut.
@@ -66,6 +91,7 @@ impl StoredEvent {
 pub(crate) struct EventRecord {
     version: RoomVersion,
     rejected: bool,
+    soft_failed: bool,
     position: Position,
     state_before: Root,
     state_after: Root,
@@ -88,6 +114,7 @@ impl EventRecord {
         Self {
             version: event.version,
             rejected: event.pdu.is_rejected(),
+            soft_failed: event.soft_failed,
             position: event.position,
             state_before: event.state_before,
             state_after: event.state_after,
@@ -133,6 +160,7 @@ impl EventRecord {
             state_before: self.state_before,
             state_after: self.state_after,
             counted: self.counted,
+            soft_failed: self.soft_failed,
             redacted_by,
             transaction,
         }))
@@ -147,7 +175,7 @@ impl Part for EventRecord {
             .position(|v| *v == self.version)
             .and_then(|index| u8::try_from(index).ok());
         version.unwrap_or_default().write(w);
-        u8::from(self.rejected).write(w);
+        (u8::from(self.rejected) | u8::from(self.soft_failed) << 1).write(w);
         self.position.write(w);
         self.state_before.0.write(w);
         self.state_after.0.write(w);
@@ -166,7 +194,8 @@ impl ReadPart for EventRecord {
     fn read(r: &mut Reader<'_>) -> Result<Self, hearth_store::Error> {
         let corrupt = |reason: &str| hearth_store::Error::Corrupt(reason.to_owned());
         let version = version_of(u8::read(r)?)?;
-        let rejected = u8::read(r)? != 0;
+        let marks = u8::read(r)?;
+        let (rejected, soft_failed) = (marks & 1 != 0, marks & 2 != 0);
         let position = Position::read(r)?;
         let (state_before, state_after) = (Root(r.array()?), Root(r.array()?));
         let counted = u64::read(r)?;
@@ -182,6 +211,7 @@ impl ReadPart for EventRecord {
         Ok(Self {
             version,
             rejected,
+            soft_failed,
             position,
             state_before,
             state_after,

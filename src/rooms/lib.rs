@@ -8,6 +8,7 @@
 //! |---|---|
 //! | what an event, a head, a membership is in the store | `event.rs`, `head.rs`, `member.rs` |
 //! | how a batch comes to be | `queue.rs`, `plan.rs`, `effects.rs`, and by topic `send.rs`, `change.rs`, `create.rs` |
+//! | what comes from other servers | `receive/`, `remote.rs` |
 //! | the state of a room | `state.rs`, `snapshot.rs` |
 //! | who may see what | `visibility.rs` |
 //! | how a room goes | `purge.rs` |
@@ -20,18 +21,22 @@ mod attention;
 mod bundled;
 mod change;
 mod create;
+mod directory;
 mod effects;
 mod error;
 mod event;
 mod head;
 mod member;
 mod membership;
+mod outgoing;
 mod place;
 mod plan;
 mod purge;
 mod queue;
 mod receipt;
+mod receive;
 mod relation;
+mod remote;
 mod request;
 mod search;
 mod send;
@@ -50,14 +55,18 @@ mod unread;
 mod upgrade;
 mod visibility;
 
+pub use directory::PublicPage;
 pub use error::{Error, Refusal};
 pub use event::{StoredEvent, Transaction};
 pub use head::Head;
 pub use member::{Member, Membership};
+pub use outgoing::Outgoing;
 pub use place::{NoPlace, Place};
 pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
+pub use receive::{Admitted, Draft, RemoteInvite, RemoteTransaction, StateOf};
 pub use relation::{RelationFilter, RelationPage, Thread};
+pub use remote::{Asked, JoinedState, Message, NoAnswer, Remote, StateIds, Template};
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};
 pub use search::{Match, Question, Reach};
 pub use service::Rooms;

@@ -3,8 +3,14 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#room-membership>
 
-use hearth_store::{Family, Part, Position, ReadPart, Reader, Table, Writer};
+use hearth_protocol::Pdu;
+use hearth_store::{Family, Part, Position, ReadPart, Reader, Table, Topic, Writer};
 use ruma::{OwnedEventId, OwnedUserId};
+
+use crate::{
+    plan::Plan,
+    servers::{REMOTE_JOINED, ROOM_SERVERS},
+};
 
 /// (room, user) to membership.
 pub(crate) const MEMBERS: Table<(String, String), Member> =
@@ -108,5 +114,63 @@ impl ReadPart for Member {
             event_id: OwnedEventId::try_from(event_id).map_err(|e| corrupt(e.to_string()))?,
             sender: OwnedUserId::try_from(sender).map_err(|e| corrupt(e.to_string()))?,
         })
+    }
+}
+
+impl Plan {
+    /// Makes the index of memberships say what the member event `event` says, as of `position`.
+    pub(crate) fn apply_member(
+        &mut self,
+        event: &Pdu,
+        position: Position,
+        user: OwnedUserId,
+        before: Option<Member>,
+        now: Membership,
+    ) {
+        let same = before.as_ref().filter(|before| before.membership == now);
+        let member = Member {
+            membership: now,
+            position,
+            since: same.map_or(position, |before| before.since),
+            event_id: event.event_id().to_owned(),
+            sender: event.sender().to_owned(),
+        };
+        let before = before.map(|member| member.membership);
+        let head = &mut self.head;
+        for (count, kind) in [
+            (&mut head.joined, Membership::Join),
+            (&mut head.invited, Membership::Invite),
+        ] {
+            if before == Some(kind) {
+                *count = count.saturating_sub(1);
+            }
+            if now == kind {
+                *count += 1;
+            }
+        }
+        let room_id = event.room_id().as_str();
+        let batch = &mut self.batch;
+        let was_joined = before == Some(Membership::Join);
+        let is_joined = now == Membership::Join;
+        if was_joined != is_joined {
+            let server = (room_id, user.server_name().as_str());
+            batch.add(&ROOM_SERVERS, server, if is_joined { 1 } else { -1 });
+            let row = (user.as_str(), room_id);
+            match is_joined {
+                _ if self.rooms.is_local(&user) => {}
+                true => batch.put(&REMOTE_JOINED, row, ()),
+                false => batch.delete(&REMOTE_JOINED, row),
+            }
+        }
+        batch.put(&MEMBERS, (room_id, user.as_str()), &member);
+        if self.rooms.is_local(&user) {
+            batch.put(&USER_ROOMS, (user.as_str(), room_id), &member);
+            match now {
+                Membership::Join => batch.put(&LOCAL_JOINED, (room_id, user.as_str()), ()),
+                _ => batch.delete(&LOCAL_JOINED, (room_id, user.as_str())),
+            }
+            batch.wake(Topic::new('u', user.as_str()));
+        }
+        self.members.insert(user, member);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     member::MEMBERS,
     purge::PURGES,
     relation::Thread,
-    state::{Overlay, Root},
+    state::{Change, Overlay, Root, Which},
     timeline::{DEPTHS, EDGES, TIMELINE},
     transaction::TRANSACTIONS,
 };
@@ -47,13 +47,13 @@ pub(crate) struct Plan {
     /// `None` until the create event of a new room gives it an id.
     pub(crate) room_id: Option<OwnedRoomId>,
     /// The head as it was read, which the commit asserts.
-    seen: Option<Head>,
+    pub(crate) seen: Option<Head>,
     /// How many milliseconds ahead of the clock its events are dated.
     pub(crate) shift: u64,
     /// The head after the events so far.
     pub(crate) head: Head,
     overlay: Overlay,
-    fresh: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    pub(crate) fresh: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(crate) redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(crate) members: HashMap<OwnedUserId, Member>,
     pub(crate) threads: HashMap<OwnedEventId, Option<Thread>>,
@@ -148,23 +148,65 @@ impl Plan {
         event_type: &str,
         state_key: &str,
     ) -> Result<Option<Arc<StoredEvent>>, Error> {
-        let (tree, number, root) = (&self.rooms.0.tree, self.head.number, self.head.state);
-        let found = tree
-            .get(
-                (&self.view, &self.overlay),
-                number,
-                root,
-                event_type,
-                state_key,
-            )
-            .await?;
-        let Some(id) = found else {
+        self.state_in(self.head.state, event_type, state_key).await
+    }
+
+    /// The event at a type and a state key of a state, those of this plan included.
+    pub(crate) async fn state_in(
+        &self,
+        root: Root,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Option<Arc<StoredEvent>>, Error> {
+        let Some(id) = self.state_id(root, event_type, state_key).await? else {
             return Ok(None);
         };
         let event = self.event(&id).await?;
         event
             .map(Some)
             .ok_or_else(|| Error::corrupt(format!("the event {id} is missing")))
+    }
+
+    /// The id of the event at a type and a state key of a state.
+    pub(crate) async fn state_id(
+        &self,
+        root: Root,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Option<OwnedEventId>, Error> {
+        let (tree, number) = (&self.rooms.0.tree, self.head.number);
+        let nodes = (&self.view, &self.overlay);
+        Ok(tree.get(nodes, number, root, event_type, state_key).await?)
+    }
+
+    /// Type, state key and event id of all entries of a state.
+    pub(crate) async fn state_ids(
+        &self,
+        root: Root,
+    ) -> Result<Vec<(String, String, OwnedEventId)>, Error> {
+        let (tree, number) = (&self.rooms.0.tree, self.head.number);
+        let nodes = (&self.view, &self.overlay);
+        Ok(tree.scan(nodes, number, root, Which::All).await?)
+    }
+
+    /// What differs in the state `new` from the state `old`.
+    pub(crate) async fn differences(&self, old: Root, new: Root) -> Result<Vec<Change>, Error> {
+        let (tree, number) = (&self.rooms.0.tree, self.head.number);
+        let nodes = (&self.view, &self.overlay);
+        Ok(tree.diff(nodes, number, old, new).await?)
+    }
+
+    /// The state that follows from `root` by `changes`.
+    pub(crate) async fn updated(
+        &mut self,
+        root: Root,
+        changes: &[crate::StateChange],
+    ) -> Result<Root, Error> {
+        let (tree, number) = (&self.rooms.0.tree, self.head.number);
+        let overlay = &mut self.overlay;
+        Ok(tree
+            .update(&self.view, overlay, number, root, changes)
+            .await?)
     }
 
     /// The current membership of a user.
@@ -199,7 +241,8 @@ impl Plan {
     pub(crate) async fn add(&mut self, proposal: Proposal) -> Result<Arc<StoredEvent>, Error> {
         let transaction = proposal.transaction.clone();
         let pdu = self.authorised(proposal).await?;
-        let effects = self.foresee(&pdu).await?;
+        let effects = self.foresee(&pdu, true).await?;
+        let is_for_others = self.is_for_others(&pdu).await?;
         let state_before = self.head.state;
         let state_after = match pdu.state_key() {
             Some(state_key) => {
@@ -208,17 +251,7 @@ impl Plan {
                     state_key.to_owned(),
                     Some(pdu.event_id().to_owned()),
                 );
-                self.rooms
-                    .0
-                    .tree
-                    .update(
-                        &self.view,
-                        &mut self.overlay,
-                        self.head.number,
-                        state_before,
-                        &[change],
-                    )
-                    .await?
+                self.updated(state_before, &[change]).await?
             }
             None => state_before,
         };
@@ -236,6 +269,7 @@ impl Plan {
             state_before,
             state_after,
             counted: self.head.counted,
+            soft_failed: false,
             redacted_by: None,
             transaction: transaction.clone().map(|(transaction, _)| transaction),
             pdu,
@@ -244,6 +278,9 @@ impl Plan {
             self.remember(transaction, event.event_id().to_owned());
         }
         self.write_event(&event);
+        if is_for_others {
+            self.send_out(&event.pdu, position);
+        }
         self.apply(&event, effects);
         self.fresh
             .insert(event.event_id().to_owned(), event.clone());
@@ -260,7 +297,7 @@ impl Plan {
     }
 
     /// Signs the event and asks the rules.
-    async fn authorised(&self, proposal: Proposal) -> Result<Pdu, Error> {
+    pub(crate) async fn authorised(&self, proposal: Proposal) -> Result<Pdu, Error> {
         let version = self.head.version;
         let types = auth_types(
             &proposal.event_type,
@@ -339,7 +376,7 @@ impl Plan {
     }
 
     /// The event itself and the indexes that lead to it.
-    fn write_event(&mut self, event: &StoredEvent) {
+    pub(crate) fn write_event(&mut self, event: &StoredEvent) {
         let room_id = event.pdu.room_id().as_str();
         let (id, position) = (event.event_id().as_str(), event.position);
         let batch = &mut self.batch;
@@ -362,7 +399,11 @@ impl Plan {
         }
         batch.assert_unchanged(&HEADS, room_id, self.seen.as_ref());
         batch.put(&HEADS, room_id, &self.head);
-        let roots: Vec<Root> = self.fresh.values().map(|event| event.state_after).collect();
+        let events = self.fresh.values();
+        let roots: Vec<Root> = events
+            .flat_map(|event| [event.state_before, event.state_after])
+            .chain([self.head.state])
+            .collect();
         self.overlay
             .write_into(&mut batch, self.head.number, &roots);
         batch.wake(Topic::new('r', room_id));

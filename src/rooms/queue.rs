@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::{
     Error, MemberChange, NewEvent, Rooms,
     plan::{Plan, Settled},
+    receive::Received,
 };
 
 /// How many requests may wait for one room.
@@ -30,6 +31,8 @@ pub(crate) enum Work {
     Send(NewEvent),
     /// To change a membership.
     Member(MemberChange),
+    /// To take in an event of another server.
+    Receive(Box<Received>),
 }
 
 struct Waiting {
@@ -131,6 +134,7 @@ async fn carry_out(
             results.push(match work.clone() {
                 Work::Send(event) => plan.send(event).await,
                 Work::Member(change) => plan.change(change).await,
+                Work::Receive(received) => plan.receive(*received).await,
             });
         }
         if plan.is_empty() {

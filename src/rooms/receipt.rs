@@ -10,7 +10,7 @@ use hearth_store::{
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId, RoomId, UInt, UserId};
 
 use crate::{
-    Error, Refusal, Rooms,
+    Error, Message, Refusal, Rooms,
     membership::parse_user,
     queue::MAX_TRIES,
     relation::relation_of,
@@ -154,12 +154,37 @@ impl Rooms {
                 return Ok(());
             };
             match self.0.store.commit(batch).await {
-                Ok(_) => return Ok(()),
+                Ok(_) if is_private || !self.is_local(user) => return Ok(()),
+                Ok(_) => {
+                    return self
+                        .tell_receipt(&view, user, room_id, event_id, &thread)
+                        .await;
+                }
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Failed(error)) => return Err(error.into()),
             }
         }
         Err(Error::Busy)
+    }
+
+    /// Tells the other servers in the room how far a user has read.
+    async fn tell_receipt(
+        &self,
+        view: &View,
+        user: &UserId,
+        room_id: &RoomId,
+        event_id: &EventId,
+        thread: &ReceiptThread,
+    ) -> Result<(), Error> {
+        let mut data = serde_json::json!({ "ts": self.0.clock.now().0 });
+        if let Some(thread) = thread.as_str() {
+            data["thread_id"] = thread.into();
+        }
+        let read = serde_json::json!({ user.as_str(): { "data": data, "event_ids": [event_id] } });
+        let content = serde_json::json!({ room_id.as_str(): { "m.read": read } });
+        let kind = "m.receipt";
+        self.tell_room(view, room_id, Message { kind, content })
+            .await
     }
 
     async fn plan_receipt(

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hearth_protocol::{check_content, may_redact, redact};
+use hearth_protocol::{PowerLevels, check_content, may_redact, redact};
 use ruma::{EventId, OwnedEventId, OwnedRoomAliasId};
 use serde::Deserialize;
 
@@ -152,16 +152,25 @@ impl Plan {
             return Err(Error::forbidden("you may not redact this event"));
         }
         let redaction = self.add(proposal).await?;
-        let id = redaction.event_id().to_owned();
+        self.take_effect(&redaction, target, &levels).await?;
+        Ok(redaction.event_id().to_owned())
+    }
+
+    /// Empties the event that a redaction names, if the redaction may do that.
+    pub(crate) async fn take_effect(
+        &mut self,
+        redaction: &StoredEvent,
+        target: &Arc<StoredEvent>,
+        levels: &PowerLevels,
+    ) -> Result<(), Error> {
         let version = self.head.version;
-        if target.redacted_by.is_some()
-            || !may_redact(&redaction.pdu, &target.pdu, &levels, version)
+        if target.redacted_by.is_some() || !may_redact(&redaction.pdu, &target.pdu, levels, version)
         {
-            return Ok(id);
+            return Ok(());
         }
         let redacted = StoredEvent {
             pdu: redact(&target.pdu, version, Some(&redaction.pdu))?,
-            redacted_by: Some(id.clone()),
+            redacted_by: Some(redaction.event_id().to_owned()),
             ..StoredEvent::clone(target)
         };
         self.withdraw(target).await?;
@@ -170,7 +179,7 @@ impl Plan {
             .put(&EVENTS, redacted.event_id().as_str(), record);
         self.redacted
             .insert(redacted.event_id().to_owned(), Arc::new(redacted));
-        Ok(id)
+        Ok(())
     }
 }
 

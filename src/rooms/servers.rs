@@ -12,6 +12,10 @@ use crate::{Error, Rooms};
 pub(crate) const ROOM_SERVERS: Table<(String, String), i64> =
     Table::new(130, "room_servers", Family::Index);
 
+/// (user, room): the joined users of other servers.
+pub(crate) const REMOTE_JOINED: Table<(String, String), ()> =
+    Table::new(140, "remote_joined", Family::Index);
+
 impl Rooms {
     /// The servers with a joined user, this one included, `limit` at most, in no order that means anything.
     ///

@@ -1,7 +1,7 @@
 //! Owns [`Rooms`]: what the edges call, and what its parts share. Must never decide anything itself: each topic has a
 //! file of its own with its share of the methods.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hearth_base::{Clock, Rng};
 use hearth_protocol::SigningKey;
@@ -10,7 +10,8 @@ use quick_cache::sync::Cache;
 use ruma::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
 
 use crate::{
-    Error, StoredEvent, event::EVENTS, head::HEADS, head::Head, queue::Queues, state::StateTree,
+    Error, Remote, StoredEvent, event::EVENTS, head::HEADS, head::Head, queue::Queues,
+    receive::Workers, state::StateTree,
 };
 
 /// How many events are kept in memory.
@@ -33,6 +34,9 @@ pub(crate) struct Shared {
     pub(crate) tree: StateTree,
     pub(crate) events: Cache<OwnedEventId, Arc<StoredEvent>>,
     pub(crate) queues: Queues,
+    /// The way to other servers, once there is one.
+    pub(crate) remote: OnceLock<Arc<dyn Remote>>,
+    pub(crate) workers: Workers,
 }
 
 impl Rooms {
@@ -54,6 +58,8 @@ impl Rooms {
             tree: StateTree::new(CACHED_NODES),
             events: Cache::new(CACHED_EVENTS),
             queues: Queues::default(),
+            remote: OnceLock::new(),
+            workers: Workers::default(),
         }))
     }
 

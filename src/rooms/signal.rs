@@ -7,9 +7,23 @@
 use hearth_store::{
     Batch, Direction, Family, Part, Position, ReadPart, Reader, Table, Topic, View, Writer,
 };
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use std::collections::BTreeSet;
 
-use crate::{Error, Receipt, Rooms, membership::parse_user, receipt::RECEIPTS};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
+
+use crate::{
+    Error, Receipt, Rooms,
+    membership::{parse_room, parse_user},
+    receipt::RECEIPTS,
+    servers::REMOTE_JOINED,
+};
+
+/// How many servers of a room, and rooms of a user, are looked at.
+const MAX_SERVERS: usize = 10_000;
+const MAX_ROOMS: usize = 10_000;
+
+/// After every user.
+const LAST: &str = "\u{10FFFF}";
 
 /// (room, position) to what happened.
 pub(crate) const SIGNALS: Table<(String, Position), Signal> =
@@ -22,6 +36,10 @@ pub(crate) const SIGNALLED: Table<String, Position> =
 /// (room, user) to the position of the newest signal of the user's devices.
 pub(crate) const DEVICE_SIGNALLED: Table<(String, String), Position> =
     Table::new(111, "room_device_signalled", Family::Index);
+
+/// User to the position of the newest change of their devices that other servers are to hear of.
+const DEVICES_OUTGOING: Table<String, Position> =
+    Table::new(139, "devices_outgoing", Family::Records);
 
 /// Something that happened in a room and is no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +96,7 @@ pub async fn signal_device_change(
         .map(|id| (id.as_str(), user.as_str()))
         .collect();
     let told = view.get_many(&DEVICE_SIGNALLED, &keys).await?;
+    let batch_stamp = batch.position();
     for ((room_id, user), told) in keys.into_iter().zip(told) {
         let position = batch.position();
         batch.assert_unchanged(&DEVICE_SIGNALLED, (room_id, user), told);
@@ -93,10 +112,81 @@ pub async fn signal_device_change(
         batch.put(&SIGNALLED, room_id, position);
         batch.wake(Topic::new('r', room_id));
     }
+    if !rooms.is_empty() {
+        batch.put(&DEVICES_OUTGOING, user.as_str(), batch_stamp);
+    }
     Ok(())
 }
 
 impl Rooms {
+    /// The users of whose devices other servers are to hear, `limit` at most, with the position of the change.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn changed_devices(
+        &self,
+        view: &View,
+        limit: usize,
+    ) -> Result<Vec<(OwnedUserId, Position)>, Error> {
+        let all = ""..LAST;
+        let found = view
+            .scan(&DEVICES_OUTGOING, all, Direction::Forward, limit)
+            .await?;
+        found
+            .into_iter()
+            .map(|(user, position)| Ok((parse_user(user)?, position)))
+            .collect()
+    }
+
+    /// Takes a user from [`Rooms::changed_devices`], as part of `batch`, which conflicts if there was another change.
+    pub fn plan_devices_told(batch: &mut Batch, user: &UserId, position: Position) {
+        batch.assert_equals(&DEVICES_OUTGOING, user.as_str(), position);
+        batch.delete(&DEVICES_OUTGOING, user.as_str());
+    }
+
+    /// The servers that share a room with the user, this one excepted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn servers_sharing(
+        &self,
+        view: &View,
+        user: &UserId,
+    ) -> Result<BTreeSet<OwnedServerName>, Error> {
+        let mut servers = BTreeSet::new();
+        for room_id in self.joined_rooms(view, user).await? {
+            servers.extend(self.servers(view, &room_id, MAX_SERVERS).await?);
+        }
+        servers.remove(self.server_name());
+        Ok(servers)
+    }
+
+    /// The rooms in which users of this server are joined beside a user of another.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn rooms_shared_with(
+        &self,
+        view: &View,
+        user: &UserId,
+    ) -> Result<Vec<OwnedRoomId>, Error> {
+        let found: Vec<(String, ())> = view
+            .scan_prefix(
+                &REMOTE_JOINED,
+                (user.as_str(),),
+                Direction::Forward,
+                MAX_ROOMS,
+            )
+            .await?
+            .into_iter()
+            .map(|((_, room), ()): ((String, String), ())| (room, ()))
+            .collect();
+        found
+            .into_iter()
+            .map(|(room, ())| parse_room(room))
+            .collect()
+    }
+
     /// The positions of the newest signal of each room, in the order asked for; nothing for a room without one.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::{
 pub type StateChange = (String, String, Option<OwnedEventId>);
 
 /// The state that somebody who is invited or looks in from outside is shown.
-const STRIPPED: [&str; 8] = [
+pub(crate) const STRIPPED: [&str; 8] = [
     "m.room.create",
     "m.room.name",
     "m.room.avatar",

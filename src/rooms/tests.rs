@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod away;
 mod creation;
 mod history;
 mod membership;
 mod purging;
 mod queueing;
 mod reading;
+mod receiving;
 mod redaction;
 mod seeing;
 

@@ -125,12 +125,25 @@ impl Rooms {
             ..Page::default()
         };
         let mut looked_at = 0;
+        let mut view = view.clone();
+        // Once: whoever reads on comes again.
+        let mut may_fill = direction == Direction::Backward;
         loop {
             let chunk = (limit - page.events.len()).clamp(16, 256);
             let found = self
-                .stretch(view, room_id, cut, to, direction, chunk)
+                .stretch(&view, room_id, cut, to, direction, chunk)
                 .await?;
             let exhausted = found.len() < chunk;
+            let lowest = found.last().filter(|_| !exhausted);
+            let lowest = lowest.map_or(Depth(0), |(place, _)| place.depth);
+            if may_fill && self.has_gap(&view, room_id, lowest, cut.depth).await? {
+                may_fill = false;
+                if self.fill_gaps(&view, room_id, cut.depth).await? {
+                    view = self.0.store.view().await?;
+                    continue;
+                }
+            }
+            let view = &view;
             looked_at += found.len();
             for (place, id) in &found {
                 let event = self.known_event(view, id).await?;
@@ -141,8 +154,9 @@ impl Rooms {
                 if wanted(&event) && self.visible(view, reader, &event).await? {
                     page.events.push(event);
                     if page.events.len() == limit {
-                        let more =
-                            !exhausted || found.last().is_some_and(|(last, _)| last != place);
+                        let more = !exhausted
+                            || found.last().is_some_and(|(last, _)| last != place)
+                            || self.has_gap(view, room_id, Depth(0), cut.depth).await?;
                         page.end = (more || direction == Direction::Forward).then_some(cut);
                         return Ok(page);
                     }
@@ -250,6 +264,22 @@ impl Rooms {
         time: ruma::MilliSecondsSinceUnixEpoch,
         direction: Direction,
     ) -> Result<Arc<StoredEvent>, Error> {
+        for event in self.events_near(view, room_id, time, direction).await? {
+            if self.visible(view, reader, &event).await? {
+                return Ok(event);
+            }
+        }
+        Err(Error::not_found("there is no event on that side"))
+    }
+
+    /// The events of the room on the side of a time that `direction` names, the nearest first, a hundred at most.
+    pub(crate) async fn events_near(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        time: ruma::MilliSecondsSinceUnixEpoch,
+        direction: Direction,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
         // Times rise with positions except where clocks are wrong, so a bisection over positions finds the place: the
         // lowest position whose newest event is not older.
         let head = self.known_head(view, room_id).await?;
@@ -275,19 +305,14 @@ impl Rooms {
             Direction::Forward => (Position(low.0 - 1), head.position),
             Direction::Backward => (Position::ZERO, low),
         };
-        let near = self
+        let mut near = self
             .timeline(view, room_id, after, upto, direction, 100)
             .await?;
-        for event in near {
-            let fits = match direction {
-                Direction::Forward => event.pdu.origin_server_ts() >= time,
-                Direction::Backward => event.pdu.origin_server_ts() <= time,
-            };
-            if fits && self.visible(view, reader, &event).await? {
-                return Ok(event);
-            }
-        }
-        Err(Error::not_found("there is no event on that side"))
+        near.retain(|event| match direction {
+            Direction::Forward => event.pdu.origin_server_ts() >= time,
+            Direction::Backward => event.pdu.origin_server_ts() <= time,
+        });
+        Ok(near)
     }
 
     /// At most `limit` places and ids from `cut` to `to`, in the direction of the page.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hearth_store::{Hint, Lifetime, Position, Topic};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 
-use crate::{Error, Rooms, membership::parse_user};
+use crate::{Error, Message, Rooms, membership::parse_user};
 
 /// The longest time that a client may claim at once.
 const MAX_TYPING: Duration = Duration::from_secs(120);
@@ -55,7 +55,18 @@ impl Rooms {
                 }
             }
         }
-        self.stamp(room_id).await
+        self.stamp(room_id).await?;
+        if !self.is_local(user) {
+            return Ok(());
+        }
+        let content = serde_json::json!({
+            "room_id": room_id,
+            "user_id": user,
+            "typing": timeout.is_some(),
+        });
+        let kind = "m.typing";
+        self.tell_room(&view, room_id, Message { kind, content })
+            .await
     }
 
     /// Who is typing in the room now, and the stamp of the last change.

@@ -12,6 +12,7 @@ use hearth_base::{
 use hearth_client_api::{App, Notices, Registration, Services, Settings};
 use hearth_federation::{
     Federation,
+    outbound::Outbound,
     reach::{DenyList, Names, Peers, SystemNames},
 };
 use hearth_protocol::{RoomVersion, SigningKey};
@@ -19,9 +20,14 @@ use hearth_rooms::Rooms;
 use hearth_store::{Replay, Store};
 use hearth_sync::Sync;
 use hearth_users::Users;
-use tokio::task::spawn_blocking;
+use tokio::{sync::watch, task::spawn_blocking};
 
-use crate::{Error, front, pace::Pace, tls, storage::{self, Opened}};
+use crate::{
+    Error, front,
+    pace::Pace,
+    storage::{self, Opened},
+    tls,
+};
 
 /// A store and the services over it.
 #[derive(Clone)]
@@ -82,6 +88,9 @@ impl Node {
             key.clone(),
             name.clone(),
         );
+        if let Some(peers) = &peers {
+            rooms.connect(Arc::new(peers.clone()));
+        }
         let users = Users::new(
             store.clone(),
             clock.clone(),
@@ -157,6 +166,18 @@ impl Node {
         settings.max_body_bytes = config.limits.request_body.0;
         settings.rate_limit = Pace::of(&config.limits, self.clock.clone());
         settings
+    }
+
+    /// Takes up what was left when the server stopped, and sends to other servers until `stop` says so.
+    pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
+        if let Err(error) = self.rooms.resume().await {
+            tracing::error!(%error, "what came in before the last stop is not taken up");
+        }
+        if let Some(peers) = self.peers {
+            Outbound::new(peers, self.store, self.rooms, self.users)
+                .run(stop)
+                .await;
+        }
     }
 
     /// The accounts, for the operator's commands.

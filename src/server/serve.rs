@@ -62,6 +62,7 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
     let mut tasks = JoinSet::new();
     let key_file: Arc<Path> = config.server.signing_key_file.as_path().into();
     let socket = &config.server.control_socket;
+    tasks.spawn(node.clone().run(stopping.clone()));
     tasks.spawn(control::serve(socket, node.clone(), key_file, stopping.clone()).await?);
     let kept_for = Duration::from_secs(24 * 3600 * u64::from(config.rooms.keep_forgotten_days));
     tasks.spawn(removal::serve(

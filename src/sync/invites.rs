@@ -45,11 +45,13 @@ async fn stripped(
         return Ok(None);
     }
     let (rooms, view) = (reading.rooms(), reading.view);
-    let Some(head) = rooms.head(view, id).await? else {
-        return Ok(None);
-    };
     let Some(event) = rooms.event(view, &member.event_id).await? else {
         return Ok(None);
+    };
+    let head = rooms.head(view, id).await?;
+    let Some(head) = head.filter(|_| !event.is_outlier()) else {
+        // A room of other servers: what they told.
+        return Ok(rooms.shown_outside(view, id, reading.user()).await?);
     };
     let state = rooms
         .stripped_state(view, &head, event.state_after, reading.user())

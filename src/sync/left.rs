@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hearth_rooms::{Member, Membership, StoredEvent};
+use hearth_rooms::{Member, Membership, StoredEvent, membership_of};
 use ruma::RoomId;
 use serde_json::value::RawValue;
 
@@ -32,11 +32,12 @@ pub(crate) async fn read(
         return Ok(None);
     }
     let (rooms, view) = (reading.rooms(), reading.view);
-    let (Some(head), Some(leave)) = (
-        rooms.head(view, id).await?,
-        rooms.event(view, &member.event_id).await?,
-    ) else {
+    let Some(leave) = rooms.event(view, &member.event_id).await? else {
         return Ok(None);
+    };
+    let head = rooms.head(view, id).await?;
+    let Some(head) = head.filter(|_| !leave.is_outlier()) else {
+        return Ok(Some(declined(reading, member, leave, account_data)));
     };
     let end = (leave.position, leave.state_after);
     let room = RoomWindow::open(reading, id, member, &head, end).await?;
@@ -73,6 +74,9 @@ pub(crate) async fn read_forgotten(
     ) else {
         return Ok(None);
     };
+    if leave.is_outlier() {
+        return Ok(None);
+    }
     let end = (leave.position, leave.state_after);
     let room = RoomWindow::open(reading, id, member, &head, end).await?;
     if room.since.is_none() {
@@ -94,6 +98,30 @@ fn farewell(
             events: vec![ShownEvent::new(leave, &reading.look)],
             limited: false,
             prev_batch,
+        },
+        state: State {
+            form: reading.request.state_form,
+            events: Vec::new(),
+        },
+        account_data: account_data.into(),
+    }
+}
+
+/// An invite of other servers that the user declined: there is nothing of the room here.
+fn declined(
+    reading: &Reading<'_>,
+    member: &Member,
+    leave: Arc<StoredEvent>,
+    account_data: Vec<Box<RawValue>>,
+) -> LeftRoom {
+    // Where no server took the leave, the invite is all that there is, and no news.
+    let is_leave = membership_of(leave.pdu.content().get()) != Membership::Invite;
+    let events = is_leave.then(|| ShownEvent::new(leave, &reading.look));
+    LeftRoom {
+        timeline: Timeline {
+            events: events.into_iter().collect(),
+            limited: false,
+            prev_batch: Token::at(member.position),
         },
         state: State {
             form: reading.request.state_form,

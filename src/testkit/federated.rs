@@ -57,3 +57,143 @@ async fn a_server_tells_its_keys_and_vouches_for_others() {
     one.stop().await.unwrap();
     two.stop().await.unwrap();
 }
+
+/// What `path` of `server` answers to `token`, which has to be 200.
+async fn ask(server: &Server, method: Method, path: &str, token: &str, body: &Value) -> Value {
+    let path = format!("/_matrix/client/v3{path}");
+    let (status, answer) = server.call(method, &path, Some(token), body).await.unwrap();
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+/// Syncs until `found` finds something.
+async fn wait_for<T>(server: &Server, token: &str, found: impl Fn(&Value) -> Option<T>) -> T {
+    let mut since = String::new();
+    for _ in 0..60 {
+        let path = format!("/sync?timeout=2000{since}");
+        let answer = ask(server, Method::GET, &path, token, &Value::Null).await;
+        if let Some(found) = found(&answer) {
+            return found;
+        }
+        since = format!("&since={}", answer["next_batch"].as_str().unwrap());
+    }
+    panic!("what is waited for does not come");
+}
+
+/// The body of a message in the timeline of a joined room.
+fn message(answer: &Value, room: &str, body: &str) -> Option<Value> {
+    let events = answer["rooms"]["join"][room]["timeline"]["events"].as_array()?;
+    events
+        .iter()
+        .find(|event| event["content"]["body"] == body)
+        .cloned()
+}
+
+async fn say(server: &Server, token: &str, room: &str, body: &str) {
+    let path = format!("/rooms/{room}/send/m.room.message/{body}");
+    let content = json!({ "msgtype": "m.text", "body": body });
+    ask(server, Method::PUT, &path, token, &content).await;
+}
+
+#[tokio::test]
+async fn a_room_is_joined_by_alias_and_messages_go_both_ways() {
+    for version in ["1", "6", "10", "12"] {
+        let (one, two) = two().await;
+        let (alice, bob) = (
+            one.register("alice").await.unwrap(),
+            two.register("bob").await.unwrap(),
+        );
+        let settings =
+            json!({ "preset": "public_chat", "room_alias_name": "lobby", "room_version": version });
+        let made = ask(&one, Method::POST, "/createRoom", &alice, &settings).await;
+        let room = made["room_id"].as_str().unwrap();
+        say(&one, &alice, room, "before").await;
+        let path = "/join/%23lobby:one.test";
+        let joined = ask(&two, Method::POST, path, &bob, &json!({})).await;
+        assert_eq!(joined["room_id"], room);
+        let members = ask(
+            &two,
+            Method::GET,
+            &format!("/rooms/{room}/joined_members"),
+            &bob,
+            &Value::Null,
+        )
+        .await;
+        assert_eq!(members["joined"].as_object().unwrap().len(), 2, "{members}");
+        say(&two, &bob, room, "from-two").await;
+        wait_for(&one, &alice, |answer| message(answer, room, "from-two")).await;
+        say(&one, &alice, room, "from-one").await;
+        wait_for(&two, &bob, |answer| message(answer, room, "from-one")).await;
+        let path = format!("/rooms/{room}/leave");
+        ask(&two, Method::POST, &path, &bob, &json!({})).await;
+        wait_for(&one, &alice, |answer| {
+            let events = answer["rooms"]["join"][room]["timeline"]["events"].as_array()?;
+            let left = |event: &&Value| event["content"]["membership"] == "leave";
+            events.iter().find(left).cloned()
+        })
+        .await;
+        one.stop().await.unwrap();
+        two.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn invites_go_between_servers_and_can_be_declined() {
+    let (one, two) = two().await;
+    let (alice, bob) = (
+        one.register("alice").await.unwrap(),
+        two.register("bob").await.unwrap(),
+    );
+    let settings =
+        json!({ "preset": "private_chat", "name": "secret", "invite": ["@bob:two.test"] });
+    let made = ask(&one, Method::POST, "/createRoom", &alice, &settings).await;
+    let room = made["room_id"].as_str().unwrap();
+    let shown = wait_for(&two, &bob, |answer| {
+        answer["rooms"]["invite"][room]["invite_state"]["events"]
+            .as_array()
+            .cloned()
+    })
+    .await;
+    assert!(
+        shown
+            .iter()
+            .any(|event| event["content"]["name"] == "secret"),
+        "{shown:?}"
+    );
+    assert!(
+        shown.iter().all(|event| event.get("auth_events").is_none()),
+        "{shown:?}"
+    );
+    ask(
+        &two,
+        Method::POST,
+        &format!("/rooms/{room}/join"),
+        &bob,
+        &json!({}),
+    )
+    .await;
+    say(&two, &bob, room, "hello").await;
+    wait_for(&one, &alice, |answer| message(answer, room, "hello")).await;
+    let made = ask(&one, Method::POST, "/createRoom", &alice, &settings).await;
+    let other = made["room_id"].as_str().unwrap();
+    wait_for(&two, &bob, |answer| {
+        answer["rooms"]["invite"][other].as_object().cloned()
+    })
+    .await;
+    ask(
+        &two,
+        Method::POST,
+        &format!("/rooms/{other}/leave"),
+        &bob,
+        &json!({}),
+    )
+    .await;
+    wait_for(&one, &alice, |answer| {
+        let events = answer["rooms"]["join"][other]["timeline"]["events"].as_array()?;
+        let left = |event: &&Value| event["content"]["membership"] == "leave";
+        events.iter().find(left).cloned()
+    })
+    .await;
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}

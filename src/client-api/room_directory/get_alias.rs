@@ -6,9 +6,6 @@ use super::resolve_alias;
 use crate::{App, error::Error};
 
 pub(super) async fn get_alias(app: App, request: Request) -> Result<Response, Error> {
-    let room_id = resolve_alias(&app, &request.room_alias).await?;
-    Ok(Response::new(
-        room_id,
-        vec![app.settings.server_name.clone()],
-    ))
+    let (room_id, servers) = resolve_alias(&app, &request.room_alias).await?;
+    Ok(Response::new(room_id, servers))
 }

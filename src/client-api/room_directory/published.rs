@@ -1,17 +1,17 @@
-//! Owns the pages of the public room list, for both forms of asking. Must never list a room that its members did not
-//! publish.
+//! Owns the pages of the public room list, for both forms of asking: this server's, or another's. Must never decide what is
+//! listed.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#published-room-directory>
 
-use hearth_store::View;
+use hearth_rooms::PublicPage;
 use ruma::{
-    OwnedRoomId, OwnedServerName, UInt,
-    directory::{Filter, PublicRoomsChunk, RoomNetwork, RoomTypeFilter},
+    OwnedServerName, ServerName, UInt,
+    api::federation::directory::get_public_rooms_filtered,
+    directory::{Filter, PublicRoomsChunk, RoomNetwork},
 };
-
 use serde_json::{Value, json};
 
-use crate::{App, answer::Json, error::Error, summary};
+use crate::{App, answer::Json, error::Error};
 
 /// Rooms on a page when the caller names no number, and at most.
 const PAGE: usize = 100;
@@ -33,43 +33,63 @@ pub(super) struct Page {
     pub(super) total: UInt,
 }
 
-/// The page that `ask` describes: the rooms with the most members first. A token is how many rooms come before the page.
+impl From<PublicPage> for Page {
+    fn from(page: PublicPage) -> Self {
+        Self {
+            total: UInt::try_from(page.total).unwrap_or(UInt::MAX),
+            rooms: page.rooms,
+            next: page.next,
+            previous: page.previous,
+        }
+    }
+}
+
+/// The page that `ask` describes.
 ///
 /// # Errors
-/// 400 for a token that this server did not give, 404 for another server's list.
+/// 400 for a token that this server did not give; what another server says, or 502 if it does not answer.
 pub(super) async fn page(app: &App, ask: Ask) -> Result<Page, Error> {
     if let Some(server) = &ask.server
         && *server != app.settings.server_name
     {
-        return Err(Error::not_found(
-            "the list of that server is not known here",
-        ));
+        return elsewhere(app, server, &ask).await;
     }
-    let skip = match &ask.since {
-        Some(token) => token
-            .parse::<usize>()
-            .map_err(|_| Error::invalid_param("since is not a token of this list"))?,
-        None => 0,
-    };
+    if matches!(ask.network, RoomNetwork::ThirdParty(_)) {
+        return Ok(PublicPage::default().into());
+    }
     let limit = ask
         .limit
         .and_then(|limit| usize::try_from(u64::from(limit)).ok())
         .map_or(PAGE, |limit| limit.min(PAGE));
-    let mut rooms = match ask.network {
-        RoomNetwork::ThirdParty(_) => Vec::new(),
-        _ => listed(app, &ask.filter).await?,
+    let view = app.store.view().await?;
+    let page = app
+        .rooms
+        .public_page(&view, &ask.filter, ask.since.as_deref(), limit)
+        .await?;
+    Ok(page.into())
+}
+
+/// A page of another server's list.
+async fn elsewhere(app: &App, server: &ServerName, ask: &Ask) -> Result<Page, Error> {
+    let Ok(remote) = app.rooms.remote() else {
+        return Err(Error::not_found(
+            "the list of that server is not known here",
+        ));
     };
-    rooms.sort_by(|a, b| {
-        (b.num_joined_members, &a.room_id).cmp(&(a.num_joined_members, &b.room_id))
-    });
-    let total = rooms.len();
-    let page: Vec<_> = rooms.into_iter().skip(skip).take(limit).collect();
-    let end = skip.saturating_add(page.len());
+    let mut request = get_public_rooms_filtered::v1::Request::new();
+    request.limit = ask.limit;
+    request.since.clone_from(&ask.since);
+    request.filter = ask.filter.clone();
+    request.room_network = ask.network.clone();
+    let asked = remote.public_rooms(server, request).await;
+    let answer = asked.map_err(hearth_rooms::Error::from)?;
     Ok(Page {
-        next: (end < total && limit > 0).then(|| end.to_string()),
-        previous: (skip > 0).then(|| skip.saturating_sub(limit).to_string()),
-        total: UInt::try_from(total).unwrap_or(UInt::MAX),
-        rooms: page,
+        total: answer
+            .total_room_count_estimate
+            .unwrap_or_else(|| UInt::try_from(answer.chunk.len()).unwrap_or(UInt::MAX)),
+        next: answer.next_batch,
+        previous: answer.prev_batch,
+        rooms: answer.chunk,
     })
 }
 
@@ -92,47 +112,4 @@ pub(super) fn shown(page: Page) -> Result<Json<Value>, Error> {
         }
     }
     Ok(Json(answer))
-}
-
-async fn listed(app: &App, filter: &Filter) -> Result<Vec<PublicRoomsChunk>, Error> {
-    let view = app.store.view().await?;
-    let mut found = Vec::new();
-    for room in app.rooms.published(&view).await? {
-        if let Some(chunk) = chunk(app, &view, room).await?
-            && passes(filter, &chunk)
-        {
-            found.push(chunk);
-        }
-    }
-    Ok(found)
-}
-
-async fn chunk(
-    app: &App,
-    view: &View,
-    room: OwnedRoomId,
-) -> Result<Option<PublicRoomsChunk>, Error> {
-    let summary = summary::summary(app, view, &room).await?;
-    Ok(summary.map(PublicRoomsChunk::from))
-}
-
-fn passes(filter: &Filter, room: &PublicRoomsChunk) -> bool {
-    passes_term(filter, room) && passes_type(filter, room)
-}
-
-fn passes_term(filter: &Filter, room: &PublicRoomsChunk) -> bool {
-    let Some(term) = &filter.generic_search_term else {
-        return true;
-    };
-    let term = term.to_lowercase();
-    let alias = room.canonical_alias.as_ref().map(|alias| alias.as_str());
-    [room.name.as_deref(), room.topic.as_deref(), alias]
-        .into_iter()
-        .flatten()
-        .any(|text| text.to_lowercase().contains(&term))
-}
-
-fn passes_type(filter: &Filter, room: &PublicRoomsChunk) -> bool {
-    let wanted = RoomTypeFilter::from(room.room_type.clone());
-    filter.room_types.is_empty() || filter.room_types.contains(&wanted)
 }

@@ -13,14 +13,15 @@ pub(super) async fn join_room_by_id_or_alias(
     Joining { request, further }: Joining<Request>,
 ) -> Result<Response, Error> {
     let user = session.user_id.clone();
-    let room_id = resolve(&app, &request.room_id_or_alias).await?;
+    let (room_id, known) = resolve(&app, &request.room_id_or_alias).await?;
     let change = MemberChange {
         reason: request.reason,
         profile: faces::face(&app, &session.user_id).await?,
         further,
         ..MemberChange::own(room_id.clone(), session.user_id, Act::Join)
     };
-    app.rooms.change_membership(change).await?;
+    let via = [request.via, known].concat();
+    app.rooms.change_membership_through(change, &via).await?;
     crate::succession::carry_over(&app, &user, &room_id).await;
     Ok(Response::new(room_id))
 }

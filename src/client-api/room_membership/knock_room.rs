@@ -11,12 +11,13 @@ pub(super) async fn knock_room(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
-    let room_id = resolve(&app, &request.room_id_or_alias).await?;
+    let (room_id, known) = resolve(&app, &request.room_id_or_alias).await?;
     let change = MemberChange {
         reason: request.reason,
         profile: faces::face(&app, &session.user_id).await?,
         ..MemberChange::own(room_id.clone(), session.user_id, Act::Knock)
     };
-    app.rooms.change_membership(change).await?;
+    let via = [request.via, known].concat();
+    app.rooms.change_membership_through(change, &via).await?;
     Ok(Response::new(room_id))
 }

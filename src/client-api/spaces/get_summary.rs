@@ -15,7 +15,7 @@ pub(super) async fn get_summary(
     session: Option<Session>,
     request: Request,
 ) -> Result<Response, Error> {
-    let room = resolve(&app, &request.room_id_or_alias).await?;
+    let (room, _) = resolve(&app, &request.room_id_or_alias).await?;
     let view = app.store.view().await?;
     let user = session.as_ref().map(|session| &*session.user_id);
     let unknown = || Error::not_found("no such room, or not for you");

@@ -1,0 +1,104 @@
+//! Sending to other servers: from the log of what is to be sent to one durable queue for each of them, and from there in
+//! transactions. A server that does not answer delays no other. Must never forget anything durable before it is answered.
+//!
+//! | file | what |
+//! |---|---|
+//! | `tail.rs` | from the log to the queues |
+//! | `queue.rs` | the queues |
+//! | `deliver.rs` | from a queue to its server |
+//! | `devices.rs` | changes of our users' devices |
+//! | `ephemeral.rs` | what may be lost |
+//!
+//! Specification: <https://spec.matrix.org/latest/server-server-api/#transactions>
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use hearth_rooms::Rooms;
+use hearth_store::Store;
+use hearth_users::Users;
+use parking_lot::Mutex;
+use ruma::OwnedServerName;
+use tokio::sync::{Semaphore, watch};
+
+use crate::reach::Peers;
+
+mod deliver;
+mod devices;
+pub(crate) mod ephemeral;
+mod queue;
+mod tail;
+
+pub(crate) use queue::queue;
+
+/// How many servers are sent to at once.
+const AT_ONCE: usize = 64;
+
+/// How often what waits is looked at, whether or not a hint came.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Sends to other servers. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbound(Arc<Shared>);
+
+pub(crate) struct Shared {
+    peers: Peers,
+    store: Store,
+    rooms: Rooms,
+    users: Users,
+    /// The servers for which a task works, and whether it is to look again.
+    working: Mutex<HashMap<OwnedServerName, bool>>,
+    slots: Arc<Semaphore>,
+}
+
+impl Outbound {
+    /// Sends what `rooms` has for others, through `peers`.
+    #[must_use]
+    pub fn new(peers: Peers, store: Store, rooms: Rooms, users: Users) -> Self {
+        Self(Arc::new(Shared {
+            peers,
+            store,
+            rooms,
+            users,
+            working: Mutex::default(),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+        }))
+    }
+
+    /// Sends until `stop` says so. What is not sent then is sent after the next start.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut hints = self.0.store.hints().subscribe();
+        let mut news = self.0.peers.news();
+        loop {
+            if let Err(error) = self.tail().await {
+                tracing::warn!(%error, "what is to be sent is not distributed now");
+            }
+            if let Err(error) = self.tell_devices().await {
+                tracing::warn!(%error, "changes of devices are not told now");
+            }
+            if let Err(error) = self.serve_waiting().await {
+                tracing::warn!(%error, "what waits for other servers cannot be read");
+            }
+            loop {
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    server = news.recv() => if let Ok(server) = server {
+                        self.serve(&server);
+                    } else {
+                        break;
+                    },
+                    hint = hints.recv() => match hint {
+                        Ok(hint) if !concerns_rooms(&hint) => {}
+                        // One that was lost counts as one for us.
+                        _ => break,
+                    },
+                    () = tokio::time::sleep(TICK) => break,
+                }
+            }
+        }
+    }
+}
+
+fn concerns_rooms(hint: &hearth_store::Hint) -> bool {
+    let mut topics = hint.topics.iter();
+    topics.any(|topic| matches!(topic.parts(), Some(('r', _))))
+}

@@ -1,0 +1,98 @@
+//! Owns telling other servers that the devices or keys of our users changed. It tells that something changed and not what:
+//! each server then asks for the whole list, which is right whatever it missed.
+//!
+//! Specification: <https://spec.matrix.org/latest/server-server-api/#device-management>
+
+use std::collections::BTreeMap;
+
+use hearth_rooms::{Message, Rooms};
+use hearth_store::{Batch, CommitError, Position, View};
+use ruma::{OwnedServerName, UserId};
+use serde_json::json;
+
+use super::{Outbound, queue};
+use crate::remote::edu;
+
+/// How many users are told of with one commit.
+const TOGETHER: usize = 32;
+
+impl Outbound {
+    /// Tells of all changes that were not told.
+    pub(super) async fn tell_devices(&self) -> Result<(), hearth_rooms::Error> {
+        loop {
+            let view = self.0.store.view().await?;
+            let changed = self.0.rooms.changed_devices(&view, TOGETHER).await?;
+            if changed.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            let mut touched = Vec::new();
+            for (user, position) in changed {
+                Rooms::plan_devices_told(&mut batch, &user, position);
+                if !self.0.rooms.is_local(&user) {
+                    continue;
+                }
+                let Some(json) = self.change(&view, &user, position).await? else {
+                    continue;
+                };
+                for server in self.0.rooms.servers_sharing(&view, &user).await? {
+                    queue::plan_message(&mut batch, &server, json.get());
+                    touched.push(server);
+                }
+            }
+            match self.0.store.commit(batch).await {
+                Ok(_) => touched
+                    .iter()
+                    .for_each(|server: &OwnedServerName| self.serve(server)),
+                // There was another change, or another node was faster.
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Failed(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn change(
+        &self,
+        view: &View,
+        user: &UserId,
+        position: Position,
+    ) -> Result<Option<Box<serde_json::value::RawValue>>, hearth_rooms::Error> {
+        let devices = self.0.users.devices(view, user).await.map_err(|error| {
+            hearth_rooms::Error::Store(hearth_store::Error::Unavailable(error.to_string()))
+        })?;
+        let device = devices.last();
+        let wanted = BTreeMap::from([(user.to_owned(), Vec::new())]);
+        let keys = self
+            .0
+            .users
+            .query_keys(view, user, &wanted)
+            .await
+            .map_err(|error| {
+                hearth_rooms::Error::Store(hearth_store::Error::Unavailable(error.to_string()))
+            })?;
+        let mut content = json!({
+            "user_id": user,
+            "device_id": device.map_or("", |device| device.device_id.as_str()),
+            "stream_id": position.0,
+            // One that nobody has seen: whoever keeps lists asks for the whole.
+            "prev_id": [position.0.saturating_sub(1)],
+        });
+        match device {
+            None => content["deleted"] = true.into(),
+            Some(device) => {
+                if let Some(name) = &device.display_name {
+                    content["device_display_name"] = name.as_str().into();
+                }
+                let keys = keys
+                    .device_keys
+                    .get(user)
+                    .and_then(|of| of.get(&device.device_id));
+                if let Some(keys) = keys.and_then(|keys| serde_json::to_value(keys).ok()) {
+                    content["keys"] = keys;
+                }
+            }
+        }
+        let kind = "m.device_list_update";
+        Ok(edu(&Message { kind, content }))
+    }
+}

@@ -1,0 +1,167 @@
+//! Owns what other servers tell that is no event: who types, receipts, messages to devices, changes of devices. Must never
+//! let a server speak for users of another; what is wrong is passed over, for the rest of a transaction may be right.
+//!
+//! Specification: <https://spec.matrix.org/latest/server-server-api/#edus>
+
+use std::time::Duration;
+
+use hearth_rooms::{ReceiptThread as Thread, signal_device_change};
+use hearth_store::{Batch, CommitError};
+use ruma::{
+    DeviceId, RoomId, ServerName, UserId,
+    api::federation::transactions::edu::{DirectDeviceContent, Edu, ReceiptContent, TypingContent},
+    events::receipt::ReceiptThread,
+    serde::Raw,
+};
+
+use crate::{Error, Federation};
+
+/// How long somebody of another server types, if nothing else is heard.
+const TYPING: Duration = Duration::from_secs(30);
+
+/// How often a change of devices is planned.
+const ATTEMPTS: usize = 8;
+
+/// Takes the messages of a transaction.
+///
+/// # Errors
+/// Those of the store, upon which the other server sends the transaction again.
+pub(super) async fn take(
+    federation: &Federation,
+    origin: &ServerName,
+    messages: &[Raw<Edu>],
+) -> Result<(), Error> {
+    for message in messages {
+        let message = match message.deserialize() {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::debug!(%origin, %error, "a message cannot be read");
+                continue;
+            }
+        };
+        match message {
+            Edu::Typing(content) => typing(federation, origin, content).await?,
+            Edu::Receipt(content) => receipts(federation, origin, content).await?,
+            Edu::DirectToDevice(content) => to_devices(federation, origin, content).await?,
+            Edu::DeviceListUpdate(content) => devices(federation, origin, &content.user_id).await?,
+            Edu::SigningKeyUpdate(content) => devices(federation, origin, &content.user_id).await?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Passes over what a room refuses; a fault of the store is one of the whole transaction.
+fn unless_store(result: Result<(), hearth_rooms::Error>) -> Result<(), Error> {
+    match result {
+        Err(hearth_rooms::Error::Store(error)) => Err(error.into()),
+        Err(error) => {
+            tracing::debug!(%error, "a message is passed over");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Whether a server may say something about its user in a room.
+async fn may_speak(
+    federation: &Federation,
+    origin: &ServerName,
+    user: &UserId,
+    room_id: &RoomId,
+) -> Result<bool, Error> {
+    if user.server_name() != origin {
+        return Ok(false);
+    }
+    let view = federation.store.view().await?;
+    let Some(head) = federation.rooms.head(&view, room_id).await? else {
+        return Ok(false);
+    };
+    Ok(federation.rooms.may_take_part(&view, &head, origin).await?)
+}
+
+async fn typing(
+    federation: &Federation,
+    origin: &ServerName,
+    content: TypingContent,
+) -> Result<(), Error> {
+    let (user, room_id) = (&content.user_id, &content.room_id);
+    if !may_speak(federation, origin, user, room_id).await? {
+        return Ok(());
+    }
+    let timeout = content.typing.then_some(TYPING);
+    unless_store(federation.rooms.set_typing(user, room_id, timeout).await)
+}
+
+async fn receipts(
+    federation: &Federation,
+    origin: &ServerName,
+    content: ReceiptContent,
+) -> Result<(), Error> {
+    for (room_id, receipts) in content.receipts {
+        for (user, receipt) in receipts.read {
+            if !may_speak(federation, origin, &user, &room_id).await? {
+                continue;
+            }
+            let thread = match receipt.data.thread {
+                ReceiptThread::Main => Thread::Main,
+                ReceiptThread::Thread(root) => Thread::Thread(root),
+                _ => Thread::Unthreaded,
+            };
+            for event_id in receipt.event_ids.iter().take(1) {
+                let thread = thread.clone();
+                let moved = federation
+                    .rooms
+                    .receipt(&user, &room_id, event_id, false, thread);
+                unless_store(moved.await)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn to_devices(
+    federation: &Federation,
+    origin: &ServerName,
+    content: DirectDeviceContent,
+) -> Result<(), Error> {
+    if content.sender.server_name() != origin {
+        return Ok(());
+    }
+    // The other server makes its ids unique for each sender.
+    let device: &DeviceId = "".into();
+    let kind = content.ev_type.to_string();
+    let sender = (&*content.sender, device);
+    let sent = federation
+        .users
+        .send_to_device(sender, &kind, &content.message_id, &content.messages)
+        .await;
+    match sent {
+        Err(hearth_users::Error::Store(error)) => Err(error.into()),
+        Err(error @ hearth_users::Error::Busy) => Err(error.into()),
+        Err(error) => {
+            tracing::debug!(%origin, %error, "a message to devices is passed over");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Tells those who share a room with the user that their devices or keys changed.
+async fn devices(federation: &Federation, origin: &ServerName, user: &UserId) -> Result<(), Error> {
+    if user.server_name() != origin {
+        return Ok(());
+    }
+    for _ in 0..ATTEMPTS {
+        let view = federation.store.view().await?;
+        let rooms = federation.rooms.rooms_shared_with(&view, user).await?;
+        let mut batch = Batch::new();
+        signal_device_change(&view, &mut batch, &rooms, user).await?;
+        match federation.store.commit(batch).await {
+            Ok(_) => return Ok(()),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Failed(error)) => return Err(error.into()),
+        }
+    }
+    Err(Error::unavailable(&"the devices of a user change too fast"))
+}

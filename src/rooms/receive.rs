@@ -1,0 +1,40 @@
+//! Events of other servers: how they come in, in which order they are checked, what becomes of them. Functions ask other
+//! servers through [`crate::Remote`] alone. Must never make an event visible that was not checked.
+//!
+//! | file | what |
+//! |---|---|
+//! | `check.rs` | the auth rules on an event that came in |
+//! | `accept.rs` | the plan of an event that came in: its state, its mark, the heads |
+//! | `resolve.rs` | the state where branches meet |
+//! | `stage.rs` | what was taken over from other servers and is not yet worked off |
+//! | `work.rs` | working that off, room by room |
+//! | `backfill.rs` | history, when somebody reads back to where it is not known |
+//! | `history.rs` | events of before, and gaps among them |
+//! | `missing.rs` | what has to be fetched first |
+//! | `join.rs`, `leave.rs`, `invite.rs` | our users in rooms of other servers |
+//! | `resident.rs` | users of other servers in rooms of ours |
+//! | `serve.rs` | what other servers may read of a room |
+//!
+//! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
+
+mod accept;
+mod backfill;
+mod check;
+mod history;
+mod invite;
+mod join;
+mod leave;
+mod missing;
+mod outliers;
+mod resident;
+mod resolve;
+mod serve;
+mod stage;
+mod work;
+
+pub(crate) use accept::Received;
+pub use invite::RemoteInvite;
+pub use resident::{Admitted, Draft};
+pub use serve::StateOf;
+pub use stage::Transaction as RemoteTransaction;
+pub(crate) use work::Workers;

@@ -1,0 +1,332 @@
+//! Owns how our users come into rooms of other servers: a draft from a server in the room, our signature, the state of the
+//! room back, which is checked before anything is believed.
+//!
+//! Specification: <https://spec.matrix.org/latest/server-server-api/#joining-rooms>
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use hearth_protocol::{MemberDraft, Pdu, RoomVersion, seal_template};
+use hearth_store::{CommitError, View};
+use ruma::{
+    MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName,
+    UInt,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Received, accept::StateList, check::create_id};
+use crate::{
+    Act, Error, JoinedState, MemberChange, Membership, Refusal, Rooms,
+    plan::Plan,
+    queue::{MAX_TRIES, commit},
+};
+
+/// How many servers are asked to let a user in.
+const MAX_SERVERS: usize = 8;
+
+/// How many events the state of a room may have, with what vouches for it.
+const MAX_EVENTS: usize = 300_000;
+
+/// The content of a member event that a user of this server sends to another.
+#[derive(Serialize)]
+struct Content<'a> {
+    membership: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    displayname: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_authorised_via_users_server: Option<OwnedUserId>,
+}
+
+impl Rooms {
+    /// Changes a membership, with the help of other servers where this one is not in the room or the target is one of
+    /// theirs. `via`: servers that may be in the room.
+    ///
+    /// # Errors
+    /// As [`Rooms::change_membership`]; `Unreachable` when no server helps.
+    pub async fn change_membership_through(
+        &self,
+        change: MemberChange,
+        via: &[OwnedServerName],
+    ) -> Result<OwnedEventId, Error> {
+        if self.remote().is_err() {
+            return self.change_here(change).await;
+        }
+        let view = self.0.store.view().await?;
+        match change.act {
+            Act::Invite if !self.is_local(&change.target) => self.invite_elsewhere(change).await,
+            Act::Join | Act::Knock if self.is_elsewhere(&view, &change.room_id).await? => {
+                self.enter_elsewhere(&view, change, via).await
+            }
+            Act::Join => match self.change_here(change.clone()).await {
+                // Somebody on another server may do it.
+                Err(Error::Refused {
+                    kind: Refusal::UnableToGrantJoin,
+                    reason,
+                }) => match self.enter_elsewhere(&view, change, via).await {
+                    Err(Error::NotFound(_)) => {
+                        Err(Error::refused(Refusal::UnableToGrantJoin, reason))
+                    }
+                    other => other,
+                },
+                other => other,
+            },
+            Act::Leave if self.is_elsewhere(&view, &change.room_id).await? => {
+                self.leave_elsewhere(&view, change).await
+            }
+            _ => self.change_here(change).await,
+        }
+    }
+
+    /// Whether the room is one of other servers, in which this one is not.
+    async fn is_elsewhere(&self, view: &View, room_id: &RoomId) -> Result<bool, Error> {
+        if self
+            .is_server_in_room(view, self.server_name(), room_id)
+            .await?
+        {
+            return Ok(false);
+        }
+        // A room that everybody has left is nobody's: whoever may join it comes back to it here.
+        let is_known = self.head(view, room_id).await?.is_some();
+        Ok(!is_known || !self.servers(view, room_id, 1).await?.is_empty())
+    }
+
+    /// Joins or knocks through the first server that helps.
+    async fn enter_elsewhere(
+        &self,
+        view: &View,
+        change: MemberChange,
+        via: &[OwnedServerName],
+    ) -> Result<OwnedEventId, Error> {
+        let mut failure = None;
+        for server in self.helpers(view, &change, via).await? {
+            let entered = match change.act {
+                Act::Knock => self.knock_at(&server, &change).await,
+                _ => self.join_at(&server, &change).await,
+            };
+            match entered {
+                Ok(id) => return Ok(id),
+                Err(error) => {
+                    tracing::info!(room = %change.room_id, %server, %error, "a server does not let a user in");
+                    // What a server in the room says tells more than that another cannot be reached.
+                    if failure.is_none() || !matches!(error, Error::Unreachable(_)) {
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::not_found("there is no such room")))
+    }
+
+    /// The servers that may help with the room: those that are named, that of who invited the user, those in the room as
+    /// far as is known, that which made the room.
+    pub(super) async fn helpers(
+        &self,
+        view: &View,
+        change: &MemberChange,
+        via: &[OwnedServerName],
+    ) -> Result<Vec<OwnedServerName>, Error> {
+        let room_id = &change.room_id;
+        let inviter = self.membership(view, &change.target, room_id).await?;
+        let inviter = inviter
+            .filter(|member| member.membership == Membership::Invite)
+            .map(|member| member.sender.server_name().to_owned());
+        let known = self.servers(view, room_id, MAX_SERVERS).await?;
+        let maker = room_id.server_name().map(ToOwned::to_owned);
+        let all = via.iter().cloned().chain(inviter).chain(known).chain(maker);
+        let mut seen = BTreeSet::new();
+        Ok(all
+            .filter(|server| server != self.server_name() && seen.insert(server.clone()))
+            .take(MAX_SERVERS)
+            .collect())
+    }
+
+    /// Joins through a server.
+    async fn join_at(
+        &self,
+        server: &ServerName,
+        change: &MemberChange,
+    ) -> Result<OwnedEventId, Error> {
+        let (join, version) = self.signed_draft(server, change, Membership::Join).await?;
+        let told = self.remote()?.send_join(server, &join).await?;
+        let id = join.event_id().to_owned();
+        self.enter(version, join, told).await?;
+        Ok(id)
+    }
+
+    /// A member event that the server drafted and this one signed.
+    pub(super) async fn signed_draft(
+        &self,
+        server: &ServerName,
+        change: &MemberChange,
+        membership: Membership,
+    ) -> Result<(Pdu, RoomVersion), Error> {
+        #[derive(Deserialize)]
+        struct Drafted {
+            #[serde(default)]
+            content: DraftedContent,
+        }
+        #[derive(Default, Deserialize)]
+        struct DraftedContent {
+            join_authorised_via_users_server: Option<OwnedUserId>,
+        }
+        let (room_id, user) = (&change.room_id, &change.target);
+        let template = self
+            .remote()?
+            .draft(server, room_id, user, membership)
+            .await?;
+        let version = template.version.ok_or_else(|| {
+            let reason = "the room has a version that this server does not know";
+            Error::refused(Refusal::UnsupportedRoomVersion, reason)
+        })?;
+        let drafted: Drafted = serde_json::from_str(template.event.get())
+            .map_err(|e| Error::Unreachable(format!("the draft of {server} is wrong: {e}")))?;
+        let is_shown = membership != Membership::Leave;
+        let content = Content {
+            membership: membership.as_str(),
+            displayname: change.profile.displayname.as_deref().filter(|_| is_shown),
+            avatar_url: change.profile.avatar_url.as_deref().filter(|_| is_shown),
+            reason: change.reason.as_deref(),
+            join_authorised_via_users_server: drafted.content.join_authorised_via_users_server,
+        };
+        let content =
+            to_raw_value(&content).map_err(|e| Error::refused(Refusal::BadJson, e.to_string()))?;
+        let draft = MemberDraft {
+            room_id: room_id.clone(),
+            user: user.clone(),
+            content,
+            origin_server_ts: self.timestamp(),
+            local_id: self.0.rng.opaque(24),
+        };
+        Ok((
+            seal_template(&template.event, draft, version, &self.0.key)?,
+            version,
+        ))
+    }
+
+    pub(super) fn timestamp(&self) -> MilliSecondsSinceUnixEpoch {
+        MilliSecondsSinceUnixEpoch(UInt::new_saturating(self.0.clock.now().0))
+    }
+
+    /// Believes what a server told of the room, as far as it holds, and enters it.
+    async fn enter(&self, version: RoomVersion, join: Pdu, told: JoinedState) -> Result<(), Error> {
+        if told.state.len() + told.auth_chain.len() > MAX_EVENTS {
+            return Err(Error::refused(Refusal::TooLarge, "the room is too large"));
+        }
+        let room_id = join.room_id().to_owned();
+        let join = self.with_their_signature(version, join, told.event).await?;
+        let state = self.read_events(&room_id, version, &told.state).await?;
+        let mut events = self
+            .read_events(&room_id, version, &told.auth_chain)
+            .await?;
+        let in_state: BTreeSet<OwnedEventId> = state.keys().cloned().collect();
+        events.extend(state);
+        check_create(version, &room_id, &in_state, &events)?;
+        let view = self.0.store.view().await?;
+        let judged = self.judge_outliers(&view, version, events).await?;
+        let state: StateList = judged
+            .iter()
+            .filter(|pdu| in_state.contains(pdu.event_id()) && !pdu.is_rejected())
+            .filter_map(|pdu| {
+                let entry = (pdu.event_type().to_owned(), pdu.state_key()?.to_owned());
+                Some((entry.0, entry.1, pdu.event_id().to_owned()))
+            })
+            .collect();
+        drop(view);
+        let state = Arc::new(state);
+        for _ in 0..MAX_TRIES {
+            let plan = self.plan_entry(version, &join, &judged, &state).await?;
+            match commit(plan).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Failed(error)) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    async fn plan_entry(
+        &self,
+        version: RoomVersion,
+        join: &Pdu,
+        outliers: &[Pdu],
+        state: &Arc<StateList>,
+    ) -> Result<Plan, Error> {
+        let room_id = join.room_id();
+        let mut plan = match Plan::open(self, room_id.to_owned()).await? {
+            Some(plan) => plan,
+            None => Plan::create(self, version, Some(room_id.to_owned())).await?,
+        };
+        if plan.head.version != version {
+            return Err(Error::Unreachable(
+                "the room is known with another version".to_owned(),
+            ));
+        }
+        plan.add_outliers(outliers).await?;
+        let is_inside = self
+            .is_server_in_room(&plan.view, self.server_name(), room_id)
+            .await?;
+        if is_inside {
+            // Another of our users came in meanwhile: what is known of the room since goes on.
+            let received = Received {
+                pdu: join.clone(),
+                given: Some(state.clone()),
+                pass_on: false,
+            };
+            plan.receive(received).await?;
+        } else {
+            plan.enter(join.clone(), state).await?;
+        }
+        Ok(plan)
+    }
+
+    /// The join as the other server signed it as well, if it did.
+    async fn with_their_signature(
+        &self,
+        version: RoomVersion,
+        join: Pdu,
+        theirs: Option<Box<RawValue>>,
+    ) -> Result<Pdu, Error> {
+        let Some(theirs) = theirs else {
+            return Ok(join);
+        };
+        let read = self.read_events(join.room_id(), version, &[theirs]).await?;
+        // The same id means the same event, save for signatures.
+        Ok(read
+            .into_iter()
+            .find(|(id, _)| id == join.event_id())
+            .map_or(join, |(_, pdu)| pdu))
+    }
+}
+
+/// The state has to have the one create event that the room can have, of the version that was said.
+fn check_create(
+    version: RoomVersion,
+    room_id: &RoomId,
+    in_state: &BTreeSet<OwnedEventId>,
+    events: &HashMap<OwnedEventId, Pdu>,
+) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Content {
+        room_version: Option<String>,
+    }
+    let wrong = |what: &str| Error::Unreachable(format!("the state of the room is wrong: {what}"));
+    let create = in_state
+        .iter()
+        .filter_map(|id| events.get(id))
+        .find(|pdu| pdu.is("m.room.create", ""))
+        .ok_or_else(|| wrong("it has no create event"))?;
+    if create_id(version, room_id).is_some_and(|id| id != create.event_id()) {
+        return Err(wrong("the create event is of another room"));
+    }
+    let content: Content = serde_json::from_str(create.content().get())
+        .map_err(|_| wrong("the create event cannot be read"))?;
+    if content.room_version.as_deref().unwrap_or("1") != version.as_str() {
+        return Err(wrong("the create event is of another version"));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! A server that nobody can ask: for what comes in without being asked for.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+use hearth_protocol::{BadSignature, Pdu, RoomVersion};
+use ruma::{
+    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId,
+    RoomId, ServerName, UserId,
+    api::federation::{
+        directory::get_public_rooms_filtered,
+        keys::{claim_keys, get_keys},
+    },
+};
+use serde_json::{Value, value::RawValue};
+
+use crate::{Asked, JoinedState, Membership, Message, NoAnswer, Remote, StateIds, Template};
+
+/// A server that nobody can ask, whose signatures hold.
+pub(super) struct Away;
+
+fn silence<'a, T: Send + 'a>() -> Asked<'a, T> {
+    Box::pin(async { Err(NoAnswer::Unreachable("away".to_owned())) })
+}
+
+impl Remote for Away {
+    fn draft<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: &'a UserId,
+        _: Membership,
+    ) -> Asked<'a, Template> {
+        silence()
+    }
+    fn send_join<'a>(&'a self, _: &'a ServerName, _: &'a Pdu) -> Asked<'a, JoinedState> {
+        silence()
+    }
+    fn send_leave<'a>(&'a self, _: &'a ServerName, _: &'a Pdu) -> Asked<'a, ()> {
+        silence()
+    }
+    fn send_knock<'a>(&'a self, _: &'a ServerName, _: &'a Pdu) -> Asked<'a, Vec<Box<RawValue>>> {
+        silence()
+    }
+    fn invite<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: RoomVersion,
+        _: &'a Pdu,
+        _: Vec<Box<RawValue>>,
+    ) -> Asked<'a, Box<RawValue>> {
+        silence()
+    }
+    fn missing_events<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: Vec<OwnedEventId>,
+        _: Vec<OwnedEventId>,
+        _: usize,
+    ) -> Asked<'a, Vec<Box<RawValue>>> {
+        silence()
+    }
+    fn state_ids<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: &'a EventId,
+    ) -> Asked<'a, StateIds> {
+        silence()
+    }
+    fn event<'a>(&'a self, _: &'a ServerName, _: &'a EventId) -> Asked<'a, Box<RawValue>> {
+        silence()
+    }
+    fn event_auth<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: &'a EventId,
+    ) -> Asked<'a, Vec<Box<RawValue>>> {
+        silence()
+    }
+    fn backfill<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: Vec<OwnedEventId>,
+        _: usize,
+    ) -> Asked<'a, Vec<Box<RawValue>>> {
+        silence()
+    }
+    fn resolve_alias<'a>(
+        &'a self,
+        _: &'a RoomAliasId,
+    ) -> Asked<'a, (OwnedRoomId, Vec<OwnedServerName>)> {
+        silence()
+    }
+    fn profile<'a>(&'a self, _: &'a UserId) -> Asked<'a, serde_json::Map<String, Value>> {
+        silence()
+    }
+    fn tell(&self, _: Vec<OwnedServerName>, _: Message) {}
+    fn queue(
+        &self,
+        _: Vec<OwnedServerName>,
+        _: Message,
+    ) -> BoxFuture<'_, Result<(), hearth_store::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn query_keys<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
+    ) -> Asked<'a, get_keys::v1::Response> {
+        silence()
+    }
+    fn claim_keys<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: claim_keys::v1::OneTimeKeyClaims,
+    ) -> Asked<'a, claim_keys::v1::OneTimeKeys> {
+        silence()
+    }
+    fn public_rooms<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: get_public_rooms_filtered::v1::Request,
+    ) -> Asked<'a, get_public_rooms_filtered::v1::Response> {
+        silence()
+    }
+    fn verify(
+        &self,
+        events: Vec<Pdu>,
+        _: RoomVersion,
+    ) -> BoxFuture<'_, Result<Vec<Result<Pdu, BadSignature>>, hearth_store::Error>> {
+        Box::pin(async move { Ok(events.into_iter().map(Ok).collect()) })
+    }
+}
