@@ -12,6 +12,7 @@ use serde_json::{Value, value::to_raw_value};
 
 use crate::{
     Act, Error, MemberChange, Membership, Profile, Refusal, Rooms,
+    known_rooms::note_moved,
     member::{FORGOTTEN, USER_ROOMS},
     plan::{Plan, Proposal},
     purge::note_forgotten,
@@ -102,9 +103,11 @@ impl Rooms {
             let key = (user.as_str(), room_id.as_str());
             batch.assert_equals(&USER_ROOMS, key, &member);
             batch.delete(&USER_ROOMS, key);
-            note_forgotten(&mut batch, room_id.as_str(), self.0.clock.now().0);
+            let position = batch.position();
+            note_moved(&mut batch, user, position);
             let gone = (user.as_str(), member.position, room_id.as_str());
             batch.put(&FORGOTTEN, gone, ());
+            note_forgotten(&mut batch, room_id.as_str(), self.0.clock.now().0);
             batch.wake(Topic::new('u', user.as_str()));
             match self.0.store.commit(batch).await {
                 Ok(_) => return Ok(()),

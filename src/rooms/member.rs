@@ -8,6 +8,7 @@ use hearth_store::{Family, Part, Position, ReadPart, Reader, Table, Topic, Write
 use ruma::{OwnedEventId, OwnedUserId};
 
 use crate::{
+    known_rooms::note_moved,
     plan::Plan,
     servers::{REMOTE_JOINED, ROOM_SERVERS},
 };
@@ -165,6 +166,7 @@ impl Plan {
         batch.put(&MEMBERS, (room_id, user.as_str()), &member);
         if self.rooms.is_local(&user) {
             batch.put(&USER_ROOMS, (user.as_str(), room_id), &member);
+            note_moved(batch, &user, position);
             match now {
                 Membership::Join => batch.put(&LOCAL_JOINED, (room_id, user.as_str()), ()),
                 _ => batch.delete(&LOCAL_JOINED, (room_id, user.as_str())),

@@ -10,8 +10,8 @@ use quick_cache::sync::Cache;
 use ruma::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
 
 use crate::{
-    Error, Remote, StoredEvent, event::EVENTS, head::HEADS, head::Head, queue::Queues,
-    receive::Workers, state::StateTree,
+    Error, Remote, StoredEvent, event::EVENTS, head::HEADS, head::Head, known_rooms::KnownRooms,
+    queue::Queues, receive::Workers, state::StateTree,
 };
 
 /// How many events are kept in memory.
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) tree: StateTree,
     pub(crate) events: Cache<OwnedEventId, Arc<StoredEvent>>,
     pub(crate) queues: Queues,
+    pub(crate) known_rooms: KnownRooms,
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
     pub(crate) workers: Workers,
@@ -58,6 +59,7 @@ impl Rooms {
             tree: StateTree::new(CACHED_NODES),
             events: Cache::new(CACHED_EVENTS),
             queues: Queues::default(),
+            known_rooms: KnownRooms::default(),
             remote: OnceLock::new(),
             workers: Workers::default(),
         }))

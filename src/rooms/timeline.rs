@@ -124,6 +124,7 @@ impl Rooms {
             start: Some(cut),
             ..Page::default()
         };
+        let head = self.known_head(view, room_id).await?;
         let mut looked_at = 0;
         let mut view = view.clone();
         // Once: whoever reads on comes again.
@@ -144,14 +145,17 @@ impl Rooms {
                 }
             }
             let view = &view;
+            let mut reader = self.reader(view, &head, reader, room_id).await?;
             looked_at += found.len();
-            for (place, id) in &found {
-                let event = self.known_event(view, id).await?;
+            let events = self
+                .known_events(view, found.iter().map(|(_, id)| id))
+                .await?;
+            for ((place, _), event) in found.iter().zip(events) {
                 cut = match direction {
                     Direction::Forward => *place,
                     Direction::Backward => place.before(),
                 };
-                if wanted(&event) && self.visible(view, reader, &event).await? {
+                if wanted(&event) && reader.sees(&event).await? {
                     page.events.push(event);
                     if page.events.len() == limit {
                         let more = !exhausted

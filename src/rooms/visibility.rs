@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use hearth_store::{Position, View};
-use ruma::{UserId, events::room::history_visibility::HistoryVisibility};
+use ruma::{RoomId, UserId, events::room::history_visibility::HistoryVisibility};
 use serde::Deserialize;
 
 use crate::{Error, Head, Member, Membership, Rooms, StoredEvent, state::Root};
@@ -24,11 +24,11 @@ impl Rooms {
         reader: &UserId,
         event: &StoredEvent,
     ) -> Result<bool, Error> {
-        let room_id = event.pdu.room_id();
-        let member = self.remembered(view, reader, room_id).await?;
-        let head = self.known_head(view, room_id).await?;
-        self.visible_to(view, &head, reader, member.as_ref(), event)
-            .await
+        let head = self.known_head(view, event.pdu.room_id()).await?;
+        let mut reader = self
+            .reader(view, &head, reader, event.pdu.room_id())
+            .await?;
+        reader.sees(event).await
     }
 
     /// Keeps those events, all of the room of `head`, that `reader` may see.
@@ -45,13 +45,10 @@ impl Rooms {
         let Some(first) = events.first() else {
             return Ok(());
         };
-        let member = self.remembered(view, reader, first.pdu.room_id()).await?;
+        let mut reader = self.reader(view, head, reader, first.pdu.room_id()).await?;
         let mut kept = Vec::with_capacity(events.len());
         for event in events.drain(..) {
-            if self
-                .visible_to(view, head, reader, member.as_ref(), &event)
-                .await?
-            {
+            if reader.sees(&event).await? {
                 kept.push(event);
             }
         }
@@ -59,51 +56,22 @@ impl Rooms {
         Ok(())
     }
 
-    /// As [`Rooms::visible`], for a reader whose (not forgotten) membership is known.
-    async fn visible_to(
-        &self,
-        view: &View,
-        head: &Head,
-        reader: &UserId,
-        member: Option<&Member>,
-        event: &StoredEvent,
-    ) -> Result<bool, Error> {
-        if event.pdu.is_rejected() {
-            return Ok(false);
-        }
-        let own = event.pdu.is("m.room.member", reader.as_str());
-        if own && member.is_some() {
-            return Ok(true);
-        }
-        let before = self.visibility_at(view, head, event.state_before).await?;
-        let setting = match event.pdu.is("m.room.history_visibility", "") {
-            // Seen if either the old or the new setting shows it.
-            true => most_open(
-                before,
-                self.visibility_at(view, head, event.state_after).await?,
-            ),
-            false => before,
-        };
-        if setting == HistoryVisibility::WorldReadable {
-            return Ok(true);
-        }
-        let Some(member) = member else {
-            return Ok(false);
-        };
-        if setting == HistoryVisibility::Shared && member.membership == Membership::Join {
-            return Ok(true);
-        }
-        let then = self
-            .membership_at(view, head, event.state_before, reader)
-            .await?;
-        match (setting, then) {
-            (_, Membership::Join) | (HistoryVisibility::Invited, Membership::Invite) => Ok(true),
-            (HistoryVisibility::Shared, _) => {
-                self.joined_after(view, head, reader, member, event.position)
-                    .await
-            }
-            _ => Ok(false),
-        }
+    /// A reader of the room of `head`.
+    pub(crate) async fn reader<'a>(
+        &'a self,
+        view: &'a View,
+        head: &'a Head,
+        user: &'a UserId,
+        room_id: &RoomId,
+    ) -> Result<RoomReader<'a>, Error> {
+        Ok(RoomReader {
+            rooms: self,
+            view,
+            head,
+            user,
+            member: self.remembered(view, user, room_id).await?,
+            setting: None,
+        })
     }
 
     /// Whether the user was joined at any moment after `position`.
@@ -214,6 +182,70 @@ impl Rooms {
         Ok(event.map_or(Membership::Leave, |event| {
             membership_of(event.pdu.content().get())
         }))
+    }
+}
+
+/// Who reads a room, with what is the same for all its events.
+pub(crate) struct RoomReader<'a> {
+    rooms: &'a Rooms,
+    view: &'a View,
+    head: &'a Head,
+    user: &'a UserId,
+    /// The membership, unless they forgot the room.
+    member: Option<Member>,
+    /// The setting in the state that was looked at last: between two changes of state it is the same for all.
+    setting: Option<(Root, HistoryVisibility)>,
+}
+
+impl RoomReader<'_> {
+    /// Whether they may see the event, which has to be one of the room.
+    pub(crate) async fn sees(&mut self, event: &StoredEvent) -> Result<bool, Error> {
+        if event.pdu.is_rejected() {
+            return Ok(false);
+        }
+        let own = event.pdu.is("m.room.member", self.user.as_str());
+        if own && self.member.is_some() {
+            return Ok(true);
+        }
+        let before = self.setting_at(event.state_before).await?;
+        let setting = match event.pdu.is("m.room.history_visibility", "") {
+            // Seen if either the old or the new setting shows it.
+            true => most_open(before, self.setting_at(event.state_after).await?),
+            false => before,
+        };
+        if setting == HistoryVisibility::WorldReadable {
+            return Ok(true);
+        }
+        let Some(member) = &self.member else {
+            return Ok(false);
+        };
+        if setting == HistoryVisibility::Shared && member.membership == Membership::Join {
+            return Ok(true);
+        }
+        let (rooms, view, head, user) = (self.rooms, self.view, self.head, self.user);
+        let then = rooms
+            .membership_at(view, head, event.state_before, user)
+            .await?;
+        match (setting, then) {
+            (_, Membership::Join) | (HistoryVisibility::Invited, Membership::Invite) => Ok(true),
+            (HistoryVisibility::Shared, _) => {
+                rooms
+                    .joined_after(view, head, user, member, event.position)
+                    .await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn setting_at(&mut self, root: Root) -> Result<HistoryVisibility, Error> {
+        if let Some((known, setting)) = &self.setting
+            && *known == root
+        {
+            return Ok(setting.clone());
+        }
+        let setting = self.rooms.visibility_at(self.view, self.head, root).await?;
+        self.setting = Some((root, setting.clone()));
+        Ok(setting)
     }
 }
 

@@ -36,12 +36,15 @@ impl Writer {
 
     /// Appends a string so that it sorts before every string it is a prefix of: NUL is escaped, the end is marked.
     pub fn text(&mut self, text: &[u8]) {
-        for byte in text {
-            self.bytes.push(*byte);
-            if *byte == 0 {
-                self.bytes.push(0xFF);
-            }
+        self.bytes.reserve(text.len() + 2);
+        let mut rest = text;
+        while let Some(zero) = rest.iter().position(|byte| *byte == 0) {
+            let (piece, tail) = rest.split_at(zero + 1);
+            self.bytes.extend_from_slice(piece);
+            self.bytes.push(0xFF);
+            rest = tail;
         }
+        self.bytes.extend_from_slice(rest);
         self.bytes.extend_from_slice(&[0, 0]);
     }
 
@@ -89,12 +92,13 @@ impl<'a> Reader<'a> {
     pub fn text(&mut self) -> Result<Vec<u8>, Error> {
         let mut out = Vec::new();
         loop {
-            match self.array::<1>()? {
-                [0] => match self.array::<1>()? {
-                    [0] => return Ok(out),
-                    _ => out.push(0),
-                },
-                [byte] => out.push(byte),
+            // Nearly always the end mark is the first zero, so that the string is copied at once.
+            let zero = self.0.iter().position(|byte| *byte == 0);
+            let piece = self.take(zero.unwrap_or(self.0.len() + 1))?;
+            out.extend_from_slice(piece);
+            match self.take(2)? {
+                [_, 0] => return Ok(out),
+                _ => out.push(0),
             }
         }
     }

@@ -13,12 +13,14 @@ use tokio::sync::broadcast;
 use crate::{Error, Position};
 
 mod memory;
+mod moved;
 pub mod redis;
 pub mod replay;
 #[cfg(test)]
 mod tests;
 
 pub use memory::MemoryHints;
+pub use moved::{Moment, Moved, TopicName};
 pub use redis::RedisHints;
 pub use replay::Replay;
 
@@ -98,6 +100,9 @@ pub trait Hints: Send + Sync + 'static {
 
     /// Every hint from now on. A receiver that lags loses the oldest and must then assume that everything moved.
     fn subscribe(&self) -> broadcast::Receiver<Hint>;
+
+    /// What this node has published or heard of lately.
+    fn moved(&self) -> &Moved;
 
     /// Sets the ephemeral value at `key`.
     fn put(

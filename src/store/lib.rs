@@ -25,7 +25,9 @@ mod view;
 pub use batch::{Batch, Committed, Position, Slot};
 pub use codec::{Json, Part, ReadPart, Reader, Writer};
 pub use engine::{Direction, Engine, EngineView, Pairs};
-pub use hints::{Hint, Hints, Lifetime, MemoryHints, RedisHints, Replay, Topic};
+pub use hints::{
+    Hint, Hints, Lifetime, MemoryHints, Moment, Moved, RedisHints, Replay, Topic, TopicName,
+};
 pub use read::Read;
 pub use table::{Family, Table, TableId};
 pub use view::{SCAN_LIMIT, Store, View};

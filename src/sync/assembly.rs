@@ -26,7 +26,10 @@ pub(crate) async fn read(
     request: &Request,
 ) -> Result<Response, Error> {
     let reading = Reading::open(shared, view, session, request).await?;
-    let memberships = reading.rooms().rooms_of(view, &session.user_id).await?;
+    let memberships = reading
+        .rooms()
+        .known_rooms_of(view, &session.user_id)
+        .await?;
     let to_device = to_device::read(&reading).await?;
     let mut account_data = account_data::read(&reading).await?;
     let mut typing = typing::read(&reading, joined_in(&memberships)).await?;

@@ -45,7 +45,7 @@ async fn unread(
     let manner = rules
         .as_deref()
         .map_or(Manner::Usual, |rules: &Rules| rules.manner(room.id));
-    let (view, user, joined_at) = (reading.view, reading.user(), room.member.position);
+    let (view, user, joined_at) = (reading.view, reading.user(), room.member.since);
     match (manner, rules) {
         (Manner::Silent, _) => Ok(hearth_rooms::Unread::default()),
         (Manner::Own, Some(rules)) => {

@@ -8,13 +8,17 @@ use serde_json::value::RawValue;
 
 use crate::{Error, InvitedRoom, KnockedRoom, window::Reading};
 
-/// An invite, if it is new and not from somebody whom the user ignores.
+/// An invite, if it is new, and neither is its sender ignored nor are all invites unwanted.
 pub(crate) async fn read_invite(
     reading: &Reading<'_>,
     id: &RoomId,
     member: &Member,
 ) -> Result<Option<InvitedRoom>, Error> {
     if reading.ignored.contains(&member.sender) {
+        return Ok(None);
+    }
+    let users = &reading.shared.users;
+    if users.blocks_invites(reading.view, reading.user()).await? {
         return Ok(None);
     }
     let state = stripped(reading, id, member).await?;

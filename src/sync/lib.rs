@@ -30,6 +30,7 @@ mod members;
 mod notifications;
 mod notifier;
 mod presence;
+mod quiet;
 mod receipts;
 mod response;
 mod rules;

@@ -181,7 +181,7 @@ async fn judge(
     let marks = match &walk.marks {
         Some(marks) => marks,
         None => {
-            let joined_at = walk.member.position;
+            let joined_at = walk.member.since;
             let rooms = &shared.rooms;
             let marks = rooms.marks(view, user, &walk.id, joined_at).await?;
             walk.marks.insert(marks)

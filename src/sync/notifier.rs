@@ -135,10 +135,15 @@ impl Notifier {
         self.0.closing.subscribe()
     }
 
-    /// Wakes who waits in any of these rooms, on this node.
-    pub(crate) async fn wake_rooms(&self, rooms: impl IntoIterator<Item = OwnedRoomId>) {
-        for room in rooms {
-            self.0.wake_room(&room).await;
+    /// Wakes who waits in any of these rooms, on this node; not the user beside the room, who knows already.
+    pub(crate) async fn wake_rooms(
+        &self,
+        rooms: impl IntoIterator<Item = (OwnedRoomId, Option<OwnedUserId>)>,
+    ) {
+        for (room, except) in rooms {
+            let topic = Topic::new('r', room.as_str());
+            self.0.store.hints().moved().note(&[topic]);
+            self.0.wake_room(&room, except.as_deref()).await;
         }
     }
 
@@ -210,16 +215,16 @@ impl Shared {
             if may_change_members {
                 self.members.remove(&room);
             }
-            self.wake_room(&room).await;
+            self.wake_room(&room, None).await;
         }
     }
 
-    async fn wake_room(&self, room: &OwnedRoomId) {
+    async fn wake_room(&self, room: &OwnedRoomId, except: Option<&UserId>) {
         if self.waiting.lock().is_empty() {
             return;
         }
         match self.members_of(room).await {
-            Ok(members) => self.wake_among(&members),
+            Ok(members) => self.wake_among(&members, except),
             Err(error) => {
                 tracing::warn!(%error, %room, "the members of a room cannot be read: all look again");
                 self.wake_all();
@@ -261,14 +266,17 @@ impl Shared {
     }
 
     /// Looks at whichever are fewer, those who wait or the members.
-    fn wake_among(&self, members: &HashSet<OwnedUserId>) {
+    fn wake_among(&self, members: &HashSet<OwnedUserId>, except: Option<&UserId>) {
         let waiting = self.waiting.lock();
+        let is_meant = |user: &&OwnedUserId| except != Some(&***user);
         if members.len() <= waiting.len() {
-            for waiters in members.iter().filter_map(|user| waiting.get(user)) {
+            let meant = members.iter().filter(is_meant);
+            for waiters in meant.filter_map(|user| waiting.get(user)) {
                 notify(waiters);
             }
         } else {
-            for (_, waiters) in waiting.iter().filter(|(user, _)| members.contains(*user)) {
+            let here = waiting.iter().filter(|(user, _)| members.contains(*user));
+            for (_, waiters) in here.filter(|(user, _)| is_meant(user)) {
                 notify(waiters);
             }
         }

@@ -5,7 +5,7 @@
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#presence>
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use std::{
 use hearth_rooms::Rooms;
 use hearth_store::View;
 use hearth_users::{Availability, Presence, PresenceStamp, Users};
+use parking_lot::Mutex;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -26,8 +27,10 @@ const MAX_MEMBERS: u64 = 500;
 const MAX_TOLD: usize = 500;
 /// In how many rooms is looked for those who are there, when all are to be told; the smallest first.
 const MAX_ROOMS: usize = 100;
-/// For up to this many users it is looked up in which rooms they are; for more, who is in the reader's rooms.
+/// For up to this many users who came into sight it is looked up in which rooms they are.
 const FEW: usize = 32;
+/// How many users in rooms are remembered to have been announced there.
+const MAX_ANNOUNCED: usize = 50_000;
 /// How often is looked for those whose time ran out.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -46,42 +49,31 @@ pub(crate) async fn read<'r>(
     came: &BTreeSet<OwnedUserId>,
 ) -> Result<Told, Error> {
     let users = reading.users();
+    let announced = &reading.shared.announced;
     let mut told = Told {
         events: Vec::new(),
-        stamp: users.presence_stamp(),
+        stamp: announced.upto(),
     };
     let since = reading.request.since.map(|since| since.present);
     let is_quiet = since == Some(told.stamp) && came.is_empty();
     if is_quiet || !filter::passes(&reading.request.filter.presence, "m.presence", None) {
         return Ok(told);
     }
-    let changed = match since {
-        Some(since) => users.presence_changes(since, MAX_TOLD),
-        None => Vec::new(),
+    let mut seen = match since {
+        Some(since) => announced.in_rooms(joined.clone(), since),
+        None => Some(HashSet::new()),
     };
-    if since.is_some() && changed.is_empty() && came.is_empty() {
+    if since.is_some() && came.is_empty() && seen.as_ref().is_some_and(HashSet::is_empty) {
         return Ok(told);
     }
     let around = Around::of(reading.rooms(), reading.view, joined).await?;
-    let mut seen = HashSet::new();
-    match since {
-        None => {
-            let members = around.members(reading.rooms(), reading.view).await?;
-            let there = members.into_iter().filter(|user| is_there(users, user));
-            seen.extend(there.take(MAX_TOLD));
-        }
-        Some(_) if changed.len() > FEW => {
-            let members = around.members(reading.rooms(), reading.view).await?;
-            seen.extend(changed.into_iter().filter(|user| members.contains(user)));
-        }
-        Some(_) => {
-            for user in changed {
-                if around.holds(reading.rooms(), reading.view, &user).await? {
-                    seen.insert(user);
-                }
-            }
-        }
+    if since.is_none() || seen.is_none() {
+        // A first sync, or one from so long ago that it is not remembered who was announced where.
+        let members = around.members(reading.rooms(), reading.view).await?;
+        let is_news = |user: &OwnedUserId| since.is_some() || is_there(users, user);
+        seen = Some(members.into_iter().filter(is_news).take(MAX_TOLD).collect());
     }
+    let mut seen = seen.unwrap_or_default();
     for user in came.iter().filter(|user| is_there(users, user)).take(FEW) {
         if around.holds(reading.rooms(), reading.view, user).await? {
             seen.insert(user.clone());
@@ -208,15 +200,102 @@ pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
     if changed.is_empty() {
         return Ok(());
     }
-    let view = shared.store.view().await?;
-    let mut rooms = BTreeSet::new();
+    let stamp = shared.users.presence_stamp();
+    let mut places = Vec::new();
     for user in changed {
-        let joined = shared.rooms.joined_rooms(&view, &user).await?;
-        let ids = joined.iter().map(|room| &**room);
-        let around = Around::of(&shared.rooms, &view, ids).await?;
-        rooms.extend(around.0);
+        match rooms_around(shared, &user).await {
+            Ok(rooms) => places.extend(rooms.into_iter().map(|room| (room, user.clone()))),
+            Err(error) => {
+                // Whoever asks looks for themselves.
+                shared.announced.forget(stamp);
+                return Err(error);
+            }
+        }
     }
-    drop(view);
+    // Nobody has to hear of themselves.
+    let mut rooms: HashMap<OwnedRoomId, Option<OwnedUserId>> = HashMap::new();
+    for (room, user) in &places {
+        let only = rooms.entry(room.clone());
+        only.and_modify(|only| *only = None)
+            .or_insert_with(|| Some(user.clone()));
+    }
+    shared.announced.note(stamp, places);
     shared.notifier().wake_rooms(rooms).await;
     Ok(())
+}
+
+/// The rooms in which is told of the user.
+async fn rooms_around(shared: &Shared, user: &UserId) -> Result<Vec<OwnedRoomId>, Error> {
+    let view = shared.store.view().await?;
+    let joined = shared.rooms.joined_rooms(&view, user).await?;
+    let ids = joined.iter().map(|room| &**room);
+    Ok(Around::of(&shared.rooms, &view, ids).await?.0)
+}
+
+/// Who was announced in which rooms: a reader looks at their own rooms, however many others come and go. Bounded.
+#[derive(Default)]
+pub(crate) struct Announced(Mutex<Index>);
+
+#[derive(Default)]
+struct Index {
+    rooms: HashMap<OwnedRoomId, Vec<(PresenceStamp, OwnedUserId)>>,
+    entries: usize,
+    /// What was announced at or below it may be missing.
+    floor: PresenceStamp,
+    /// What was announced at or below it and above the floor is there.
+    upto: PresenceStamp,
+}
+
+impl Announced {
+    /// Everything announced at or below this can be read.
+    fn upto(&self) -> PresenceStamp {
+        self.0.lock().upto
+    }
+
+    /// Notes what was announced up to `stamp`: users by room.
+    fn note(&self, stamp: PresenceStamp, places: Vec<(OwnedRoomId, OwnedUserId)>) {
+        if places.len() > MAX_ANNOUNCED {
+            return self.forget(stamp);
+        }
+        let mut index = self.0.lock();
+        if index.entries + places.len() > MAX_ANNOUNCED {
+            *index = Index {
+                floor: index.upto,
+                ..Index::default()
+            };
+        }
+        for (room, user) in places {
+            let here = index.rooms.entry(room).or_default();
+            let before = here.len();
+            here.retain(|(_, other)| *other != user);
+            let is_new = here.len() == before;
+            here.push((stamp, user));
+            index.entries += usize::from(is_new);
+        }
+        index.upto = stamp;
+    }
+
+    /// What was announced up to `stamp` is not known.
+    fn forget(&self, stamp: PresenceStamp) {
+        *self.0.lock() = Index {
+            floor: stamp,
+            upto: stamp,
+            ..Index::default()
+        };
+    }
+
+    /// Who was announced after `since` in one of these rooms; nothing if that is not known any more.
+    fn in_rooms<'r>(
+        &self,
+        rooms: impl Iterator<Item = &'r RoomId>,
+        since: PresenceStamp,
+    ) -> Option<HashSet<OwnedUserId>> {
+        let index = self.0.lock();
+        if since < index.floor {
+            return None;
+        }
+        let lists = rooms.filter_map(|room| index.rooms.get(room));
+        let later = lists.flat_map(|list| list.iter().rev().take_while(|(at, _)| *at > since));
+        Some(later.map(|(_, user)| user.clone()).take(MAX_TOLD).collect())
+    }
 }

@@ -11,14 +11,18 @@ use std::{
 
 use hearth_base::Clock;
 use hearth_rooms::Rooms;
-use hearth_store::{Position, Store};
+use hearth_store::Store;
 use hearth_users::{Availability, Session, Users};
 use ruma::api::client::filter::FilterDefinition;
 use tokio::time::Instant;
 
 use crate::{
-    Error, Notifier, Response, StateForm, Token, Woken, assembly, echo, members::KnownMembers,
-    presence, typing::ShownTyping, verdicts::Verdicts,
+    Error, Notifier, Response, StateForm, Token, Woken, assembly, echo,
+    members::KnownMembers,
+    presence::{self, Announced},
+    quiet::{self, Quiet},
+    typing::ShownTyping,
+    verdicts::Verdicts,
 };
 
 /// The longest wait that a client may ask for.
@@ -59,7 +63,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) members: KnownMembers,
     pub(crate) typing: ShownTyping,
+    pub(crate) announced: Announced,
     pub(crate) verdicts: Verdicts,
+    pub(crate) quiet: Quiet,
     notifier: Notifier,
 }
 
@@ -76,7 +82,9 @@ impl Sync {
             clock,
             members: KnownMembers::default(),
             typing: ShownTyping::default(),
+            announced: Announced::default(),
             verdicts: Verdicts::default(),
+            quiet: Quiet::default(),
             notifier,
         });
         tokio::spawn(presence::announce(Arc::downgrade(&shared), closing));
@@ -132,34 +140,15 @@ impl Sync {
         }
         let started = Instant::now();
         let timeout = spread(session, request.timeout.min(MAX_TIMEOUT));
-        let waits = request.since.is_some() && !request.full_state;
-        // The last look found nothing, and this is what it would answer.
-        let mut nothing: Option<(Position, Response)> = None;
         let mut woken = Woken::Hint;
         loop {
-            let view = shared.store.view().await?;
             let due = woken == Woken::Closing || started.elapsed() >= timeout;
-            nothing = match nothing {
-                // Neither the log nor anybody's typing can have moved.
-                Some((seen, answer))
-                    if woken == Woken::Timer
-                        && seen == view.position()
-                        && !shared.typing.is_watched(session) =>
-                {
-                    Some((seen, answer))
-                }
-                _ => {
-                    let answer = Box::pin(assembly::read(shared, &view, session, request)).await?;
-                    if !waits || !answer.is_empty() {
-                        return Ok(answer);
-                    }
-                    Some((view.position(), answer))
-                }
-            };
-            drop(view);
-            if due && let Some((_, answer)) = nothing {
+            let answer = Box::pin(shared.news(session, request)).await?;
+            let waits = request.since.is_some() && !request.full_state && answer.is_empty();
+            if due || !waits {
                 return Ok(answer);
             }
+            drop(answer);
             let left = timeout.saturating_sub(started.elapsed());
             let look = LOOK_EVERY + spread_of(session, LOOK_EVERY);
             woken = waiter.wait(left.min(look)).await;
@@ -168,6 +157,23 @@ impl Sync {
 }
 
 impl Shared {
+    /// What is new for the device by now.
+    async fn news(&self, session: &Session, request: &Request) -> Result<Response, Error> {
+        if let Some(nothing) = self.quiet.answer(self, session, request) {
+            return Ok(nothing);
+        }
+        let moment = quiet::moved(self).now();
+        let view = self.store.view().await?;
+        let answer = assembly::read(self, &view, session, request).await?;
+        if answer.is_empty() {
+            let look = (moment, &view);
+            self.quiet
+                .note(self, look, session, request, &answer)
+                .await?;
+        }
+        Ok(answer)
+    }
+
     pub(crate) fn notifier(&self) -> &Notifier {
         &self.notifier
     }

@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use super::{Hint, Hints, Lifetime};
+use super::{Hint, Hints, Lifetime, Moved};
 use crate::Error;
 
 /// How many ephemeral values are kept at most; past it the oldest to expire go first.
@@ -25,6 +25,7 @@ type Now = Box<dyn Fn() -> u64 + Send + Sync>;
 /// Hints and ephemeral state in this process.
 pub struct MemoryHints {
     sender: broadcast::Sender<Hint>,
+    moved: Moved,
     values: Mutex<BTreeMap<String, Value>>,
     now: Now,
 }
@@ -39,14 +40,10 @@ impl MemoryHints {
     pub fn new(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self {
             sender: broadcast::channel(LAG).0,
+            moved: Moved::default(),
             values: Mutex::default(),
             now: Box::new(now),
         }
-    }
-
-    /// What every receiver hears from.
-    pub(super) fn sender(&self) -> broadcast::Sender<Hint> {
-        self.sender.clone()
     }
 
     fn live(&self, key: &str, change: impl FnOnce(&mut BTreeMap<String, Value>, u64)) {
@@ -72,6 +69,7 @@ impl MemoryHints {
 
 impl Hints for MemoryHints {
     fn publish(&self, hint: Hint) {
+        self.moved.note(&hint.topics);
         // No receiver is no failure: nobody waits.
         drop(self.sender.send(hint));
     }
@@ -82,6 +80,10 @@ impl Hints for MemoryHints {
 
     fn subscribe(&self) -> broadcast::Receiver<Hint> {
         self.sender.subscribe()
+    }
+
+    fn moved(&self) -> &Moved {
+        &self.moved
     }
 
     fn put(

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use self::link::{Link, Lost, eval, group};
-use super::{Hint, Hints, Lifetime, MemoryHints, memory::LIST_LIMIT};
+use super::{Hint, Hints, Lifetime, MemoryHints, Moved, memory::LIST_LIMIT};
 use crate::Error;
 
 mod link;
@@ -93,7 +93,7 @@ impl RedisHints {
         let memory = Arc::new(MemoryHints::new(now));
         let (outbox, waiting) = mpsc::channel(OUTBOX);
         let sending = tokio::spawn(send(link.clone(), node, waiting));
-        let hearing = tokio::spawn(hear(link.clone(), node, memory.sender()));
+        let hearing = tokio::spawn(hear(link.clone(), node, memory.clone()));
         Ok(Self {
             memory,
             link,
@@ -125,6 +125,10 @@ impl Hints for RedisHints {
 
     fn subscribe(&self) -> broadcast::Receiver<Hint> {
         self.memory.subscribe()
+    }
+
+    fn moved(&self) -> &Moved {
+        self.memory.moved()
     }
 
     fn put(
@@ -272,20 +276,16 @@ async fn send(link: Arc<Link>, node: NodeId, mut waiting: mpsc::Receiver<Hint>) 
 }
 
 /// Hears what other nodes say, and passes it on. Connects again for as long as it takes.
-async fn hear(link: Arc<Link>, node: NodeId, listeners: broadcast::Sender<Hint>) {
+async fn hear(link: Arc<Link>, node: NodeId, memory: Arc<MemoryHints>) {
     loop {
-        if let Err(error) = listen(&link, node, &listeners).await {
+        if let Err(error) = listen(&link, node, &memory).await {
             link.lose(&error);
         }
         sleep(PAUSE).await;
     }
 }
 
-async fn listen(
-    link: &Link,
-    node: NodeId,
-    listeners: &broadcast::Sender<Hint>,
-) -> Result<(), RedisError> {
+async fn listen(link: &Link, node: NodeId, memory: &MemoryHints) -> Result<(), RedisError> {
     let connected = timeout(PATIENCE, link.client.get_async_pubsub()).await;
     let mut hearing = connected.map_err(late)??;
     let subscribed = timeout(PATIENCE, hearing.subscribe(link.channel())).await;
@@ -298,8 +298,7 @@ async fn listen(
                 if let Some((from, hint)) = read(message.get_payload_bytes())
                     && from != node
                 {
-                    // No receiver is no failure: nobody waits.
-                    drop(listeners.send(hint));
+                    memory.pass_on(hint);
                 }
             }
             Ok(None) => return Ok(()),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hearth_store::{Batch, Direction, Json};
+use hearth_store::{Batch, Direction, Json, Topic};
 use ruma::{
     DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UserId,
     encryption::OneTimeKey, serde::Raw,
@@ -75,7 +75,12 @@ impl Users {
                 return Ok(None);
             };
             // A fallback key that was used before is given out again, and nothing changes.
-            if batch.is_empty() || self.try_commit(batch).await?.is_some() {
+            if batch.is_empty() {
+                return Ok(Some((identifier(&id)?, raw(json)?)));
+            }
+            // Its owner is told how many are left with the next answer.
+            batch.wake(Topic::new('u', user.as_str()));
+            if self.try_commit(batch).await?.is_some() {
                 return Ok(Some((identifier(&id)?, raw(json)?)));
             }
         }
