@@ -20,8 +20,8 @@ part_unit() { cargo test --workspace --locked; }
 
 # Real clients hold a conversation over a server that is started for them and ended afterwards.
 part_flows() {
-    cargo build --locked --package hearth-server --bin hearth || return 1
-    local data port log result=1
+    cargo build --locked --package hearth-server --bin hearth --package hearth-testkit --bin record || return 1
+    local data port log url judge lines result=1
     data=$(mktemp -d)
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     log="$data/log"
@@ -30,7 +30,21 @@ part_flows() {
         "$CARGO_TARGET_DIR/debug/hearth" serve --try-it >"$log" 2>&1 &
     local server=$!
     if curl --silent --fail --retry 60 --retry-delay 1 --retry-connrefused --output /dev/null "http://127.0.0.1:$port/health"; then
-        src/testkit/flows/run.sh "http://127.0.0.1:$port" && result=0
+        # Where the specification is at hand, a judge stands before the server and looks at every answer.
+        exec {lines}< <("$CARGO_TARGET_DIR/debug/record" "127.0.0.1:$port" 2>&1)
+        judge=$!
+        read -r url <&"$lines"
+        case $url in
+            http://*) ;;
+            *) echo "the answers are not judged: $url" && judge='' && url="http://127.0.0.1:$port" ;;
+        esac
+        src/testkit/flows/run.sh "$url" && result=0
+        if [ -n "$judge" ]; then
+            kill "$judge"
+            cat <&"$lines"
+            wait "$judge" || result=1
+        fi
+        exec {lines}<&-
     else
         echo "the server did not start"
     fi

@@ -66,6 +66,12 @@ pub struct Server {
     pub name: OwnedServerName,
     /// Announced at `/.well-known/matrix/client`.
     pub public_base_url: Option<String>,
+    /// Announced at `/.well-known/matrix/support`, as are the contacts.
+    pub support_page: Option<String>,
+    /// A Matrix user id or an e-mail address.
+    pub admin_contact: Option<String>,
+    /// A Matrix user id or an e-mail address.
+    pub security_contact: Option<String>,
     /// Made at the first start.
     pub signing_key_file: PathBuf,
     /// The socket of the command line.
@@ -77,6 +83,9 @@ impl Default for Server {
         Self {
             name: owned_server_name!("localhost"),
             public_base_url: None,
+            support_page: None,
+            admin_contact: None,
+            security_contact: None,
             signing_key_file: "data/signing.key".into(),
             control_socket: "data/control.sock".into(),
         }

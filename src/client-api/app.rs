@@ -42,6 +42,17 @@ impl Default for Notices {
     }
 }
 
+/// Whom people may turn to about this server.
+#[derive(Clone, Debug, Default)]
+pub struct Support {
+    /// The address of a page.
+    pub page: Option<String>,
+    /// A Matrix user id or an e-mail address.
+    pub admin: Option<String>,
+    /// As the administrators', for reports of security problems.
+    pub security: Option<String>,
+}
+
 /// What the operator decides about the endpoints.
 #[derive(Clone)]
 pub struct Settings {
@@ -49,6 +60,8 @@ pub struct Settings {
     pub server_name: OwnedServerName,
     /// Where clients reach this server, for `/.well-known/matrix/client`; `None`: not announced.
     pub base_url: Option<String>,
+    /// Announced at `/.well-known/matrix/support`.
+    pub support: Support,
     /// Who may make an account.
     pub registration: Registration,
     /// Whether anybody gets an account without a name and a password, which may do little.
@@ -74,6 +87,7 @@ impl Settings {
         Self {
             server_name,
             base_url: None,
+            support: Support::default(),
             registration: Registration::Closed,
             guests: false,
             registration_shared_secret: None,

@@ -8,6 +8,7 @@ use http::Method;
 use crate::routes::Routes;
 
 mod discover_homeserver;
+mod discover_support;
 mod get_capabilities;
 mod get_supported_versions;
 
@@ -18,6 +19,11 @@ pub(crate) fn routes() -> Routes {
             Method::GET,
             "/.well-known/matrix/client",
             discover_homeserver::discover_homeserver,
+        )
+        .raw(
+            Method::GET,
+            "/.well-known/matrix/support",
+            discover_support::discover_support,
         )
         .user(get_capabilities::get_capabilities)
         .open(get_supported_versions::get_supported_versions)

@@ -30,6 +30,7 @@ mod extract;
 mod faces;
 mod filters;
 mod guests;
+mod invitees;
 mod keys;
 mod limits;
 mod presence;
@@ -57,7 +58,7 @@ mod tokens;
 mod typing;
 mod user_directory;
 
-pub use app::{App, Notices, Registration, Services, Settings};
+pub use app::{App, Notices, Registration, Services, Settings, Support};
 pub use limits::{RateLimit, Refusal};
 
 use routes::Routes;

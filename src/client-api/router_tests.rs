@@ -8,6 +8,7 @@ mod belonging;
 mod conversation;
 mod encryption;
 mod generated;
+mod inviting;
 mod notifying;
 mod preferences;
 mod presence;

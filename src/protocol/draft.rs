@@ -99,6 +99,8 @@ fn assemble(
         if version.rules().redaction.content_field_redacts {
             content.insert("redacts".to_owned(), redacts.as_str().into());
         } else {
+            // Clients may have written it there, as newer versions do.
+            content.remove("redacts");
             put("redacts", redacts.as_str().into());
         }
     }

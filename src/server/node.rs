@@ -9,7 +9,7 @@ use hearth_base::{
     Clock, Rng, SystemClock, SystemRng,
     config::{Config, RegistrationMode},
 };
-use hearth_client_api::{App, Notices, Registration, Services, Settings};
+use hearth_client_api::{App, Notices, Registration, Services, Settings, Support};
 use hearth_federation::{
     Federation,
     outbound::Outbound,
@@ -148,6 +148,11 @@ impl Node {
     fn settings(&self, config: &Config) -> Settings {
         let mut settings = Settings::new(config.server.name.clone());
         settings.base_url.clone_from(&config.server.public_base_url);
+        settings.support = Support {
+            page: config.server.support_page.clone(),
+            admin: config.server.admin_contact.clone(),
+            security: config.server.security_contact.clone(),
+        };
         settings.registration = match config.registration.mode {
             RegistrationMode::Closed => Registration::Closed,
             RegistrationMode::Token => Registration::Token,

@@ -36,6 +36,7 @@ async fn the_page_says_what_is_served() {
     server.stop().await.unwrap();
     let server = Server::start_with(|config| {
         config.server.public_base_url = Some("https://matrix.example.org".to_owned());
+        config.server.admin_contact = Some("@admin:example.org".to_owned());
     });
     let server = server.await.unwrap();
     converse(&server).await;

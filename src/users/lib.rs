@@ -31,6 +31,7 @@ mod ephemeral;
 mod errors;
 mod filter;
 mod interactive;
+mod invite_permission;
 mod keys;
 mod notice;
 mod password;

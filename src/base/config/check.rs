@@ -64,6 +64,16 @@ fn read_secret(file: &Path) -> Result<Secret, String> {
     Ok(Secret::new(text))
 }
 
+/// `@user:server` or `user@server`.
+fn is_contact(who: &str) -> bool {
+    match who.strip_prefix('@') {
+        Some(rest) => rest.contains(':'),
+        None => who
+            .split_once('@')
+            .is_some_and(|(user, server)| !user.is_empty() && !server.is_empty()),
+    }
+}
+
 /// Judges the whole.
 pub(super) fn rules(config: &Config, origins: &Origins, problems: &mut Vec<Problem>) {
     let mut wrong = |section: &str, key: &str, what: &str, remedy: &str| {
@@ -118,6 +128,19 @@ pub(super) fn rules(config: &Config, origins: &Origins, problems: &mut Vec<Probl
             "this cannot be the name of a user",
             "write lower-case letters, digits and ._=-/+, without @ and colon",
         );
+    }
+    for (key, contact) in [
+        ("admin_contact", &config.server.admin_contact),
+        ("security_contact", &config.server.security_contact),
+    ] {
+        if contact.as_ref().is_some_and(|who| !is_contact(who)) {
+            wrong(
+                "server",
+                key,
+                "neither a Matrix user nor an e-mail address",
+                "write \"@admin:example.org\" or \"admin@example.org\"",
+            );
+        }
     }
     if let Some(url) = &config.server.public_base_url
         && !(url.starts_with("https://") || url.starts_with("http://"))

@@ -19,7 +19,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{App, error::Error, faces, succession};
+use crate::{App, error::Error, faces, invitees, succession};
 
 /// Users invited and state events given at once, at most.
 const MOST: usize = 1000;
@@ -89,16 +89,17 @@ fn preset(preset: &RoomPreset) -> Result<Preset, Error> {
     }
 }
 
+/// A room is not made if one of those who were to be in it does not want to be invited.
 async fn invitees(
     app: &App,
     users: Vec<OwnedUserId>,
 ) -> Result<Vec<(OwnedUserId, Profile)>, Error> {
-    let mut invitees = Vec::with_capacity(users.len());
+    let mut known = Vec::with_capacity(users.len());
     for user in users {
-        let profile = faces::face(app, &user).await?;
-        invitees.push((user, profile));
+        let profile = invitees::invitee(app, &user).await?;
+        known.push((user, profile));
     }
-    Ok(invitees)
+    Ok(known)
 }
 
 fn initial_state(event: &Raw<AnyInitialStateEvent>) -> Result<InitialState, Error> {

@@ -17,10 +17,12 @@ pub(super) async fn send_state_event(
 ) -> Result<Response, Error> {
     let room_id = request.room_id;
     let may_turn_out = request.event_type == StateEventType::RoomGuestAccess;
+    let (kind, key) = (request.event_type.to_string(), &request.state_key);
+    crate::invitees::admit(&app, &kind, key, request.body.json()).await?;
     let event = NewEvent::state(
         room_id.clone(),
         session.user_id,
-        request.event_type.to_string(),
+        kind,
         request.state_key,
         request.body.into_json(),
     );

@@ -8,7 +8,7 @@ use ruma::api::{
     error::ErrorKind,
 };
 
-use crate::{App, error::Error, faces};
+use crate::{App, error::Error, invitees};
 
 pub(super) async fn invite_user(
     app: App,
@@ -24,7 +24,7 @@ pub(super) async fn invite_user(
     };
     let change = MemberChange {
         reason: invitee.reason,
-        profile: faces::face(&app, &invitee.user_id).await?,
+        profile: invitees::invitee(&app, &invitee.user_id).await?,
         ..MemberChange::of(
             request.room_id,
             session.user_id,

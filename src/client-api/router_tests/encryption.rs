@@ -11,7 +11,8 @@ async fn device(client: &Client<'_>) -> String {
 }
 
 fn one_time_keys(text: &str) -> Value {
-    json!({ "one_time_keys": { "signed_curve25519:AAAA": { "key": text } } })
+    let key = json!({ "key": text, "signatures": {} });
+    json!({ "one_time_keys": { "signed_curve25519:AAAA": key } })
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, body::Body};
 use hearth_base::{Clock, Rng, SystemClock, SystemRng};
+use hearth_conformance::{Exchange, Recorder, Specification};
 use hearth_protocol::SigningKey;
 use hearth_rooms::Rooms;
 use hearth_store::{MemoryHints, Store, engines::rocksdb};
@@ -17,11 +18,12 @@ use tower::ServiceExt;
 
 use crate::{App, Registration, Services, Settings, router};
 
-/// The router, and the folder that its store lives in.
+/// The router, and the folder that its store lives in. Where the specification is at hand, every answer is judged by it.
 pub(super) struct Server {
     router: Router,
     pub(super) sync: Sync,
     pub(super) users: Users,
+    recorder: Option<Recorder>,
     _folder: tempfile::TempDir,
 }
 
@@ -109,6 +111,7 @@ impl Server {
         });
         Self {
             router: router(app),
+            recorder: Specification::shared().unwrap().map(Recorder::new),
             sync,
             users,
             _folder: folder,
@@ -123,14 +126,25 @@ impl Server {
         token: Option<&str>,
         body: impl Into<Body>,
     ) -> Answered {
-        let mut request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder().method(method.clone()).uri(path);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(body.into()).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
+        let kind = response.headers().get(header::CONTENT_TYPE).cloned();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        if let Some(recorder) = &self.recorder {
+            recorder.record(&Exchange {
+                method: method.as_str(),
+                target: path,
+                sent: &[],
+                status: status.as_u16(),
+                content_type: kind.as_ref().and_then(|kind| kind.to_str().ok()),
+                body: &bytes,
+            });
+        }
         let body = match bytes.is_empty() {
             true => Value::Null,
             // Numbers that are kept for a client as it wrote them may be beyond what this test can read.
@@ -158,6 +172,19 @@ impl Server {
             token: login.access_token,
             user: login.user_id.to_string(),
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let faults = self.recorder.as_ref().map(Recorder::faults);
+        let faults = faults.unwrap_or_default();
+        // A test that fails already says why.
+        assert!(
+            std::thread::panicking() || faults.is_empty(),
+            "answers are not as the specification says:\n  {}",
+            faults.join("\n  ")
+        );
     }
 }
 

@@ -58,7 +58,9 @@ struct Around {
 /// How a sender was shown.
 #[derive(Deserialize, Serialize)]
 struct Face {
+    #[serde(skip_serializing_if = "Option::is_none")]
     displayname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     avatar_url: Option<String>,
 }
 

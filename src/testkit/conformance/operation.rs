@@ -74,12 +74,16 @@ impl Form {
 }
 
 /// Where the specification lists alternatives, an answer that fits several is as good as one that fits one: the form of an
-/// event is also a form of its content, which may be any object.
+/// event is also a form of its content, which may be any object. And algorithms are for clients to choose: newer ones than
+/// the specification names go through.
 fn relax(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if let Some(alternatives @ Value::Array(_)) = fields.remove("oneOf") {
                 fields.insert("anyOf".to_owned(), alternatives);
+            }
+            if let Some(Value::Object(algorithm)) = fields.get_mut("algorithm") {
+                algorithm.remove("enum");
             }
             fields.values_mut().for_each(relax);
         }

@@ -5,6 +5,7 @@ use super::Step;
 /// Until alice, bob, carol and dave are there.
 pub(crate) const BEGINNING: &[Step] = &[
     ("", "GET /.well-known/matrix/client", "", ""),
+    ("", "GET /.well-known/matrix/support", "", ""),
     ("", "GET /_matrix/client/versions", "", ""),
     ("", "GET /login", "", ""),
     ("", "GET /register/available?username=alice", "", ""),

@@ -163,4 +163,19 @@ pub(crate) const STEPS: &[Step] = &[
         "",
     ),
     ("alice", "GET /sync?full_state=true", "", ""),
+    (
+        "bob",
+        "POST /search",
+        r#"{"search_categories":{"room_events":{"search_term":"hello","order_by":"recent","include_state":true,
+            "event_context":{"before_limit":2,"after_limit":2,"include_profile":true},
+            "groupings":{"group_by":[{"key":"room_id"}]}}}}"#,
+        "",
+    ),
+    (
+        "alice",
+        "PUT /rooms/<room>/send/m.room.message/7",
+        r#"{"msgtype":"m.text","body":"bob?","m.mentions":{"user_ids":["<bob>"]}}"#,
+        "",
+    ),
+    ("bob", "GET /notifications?limit=5", "", ""),
 ];
