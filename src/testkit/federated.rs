@@ -197,3 +197,139 @@ async fn invites_go_between_servers_and_can_be_declined() {
     one.stop().await.unwrap();
     two.stop().await.unwrap();
 }
+
+/// A public room of `@alice:one.test` with ten messages, which `@bob:two.test` then joined.
+async fn shared_room(one: &Server, two: &Server, alice: &str, bob: &str) -> String {
+    let settings =
+        json!({ "preset": "public_chat", "room_alias_name": "lobby", "visibility": "public" });
+    let made = ask(one, Method::POST, "/createRoom", alice, &settings).await;
+    let room = made["room_id"].as_str().unwrap().to_owned();
+    for number in 0..10 {
+        say(one, alice, &room, &format!("old-{number}")).await;
+    }
+    let path = "/join/%23lobby:one.test";
+    ask(two, Method::POST, path, bob, &json!({})).await;
+    room
+}
+
+#[tokio::test]
+async fn what_was_said_before_is_fetched_by_who_reads_back() {
+    let (one, two) = two().await;
+    let (alice, bob) = (
+        one.register("alice").await.unwrap(),
+        two.register("bob").await.unwrap(),
+    );
+    let room = shared_room(&one, &two, &alice, &bob).await;
+    let path = format!("/rooms/{room}/messages?dir=b&limit=50");
+    let page = ask(&two, Method::GET, &path, &bob, &Value::Null).await;
+    let bodies: Vec<_> = page["chunk"].as_array().unwrap().iter().collect();
+    for number in 0..10 {
+        let body = json!(format!("old-{number}"));
+        let found = bodies.iter().any(|event| event["content"]["body"] == body);
+        assert!(found, "old-{number} is missing of {}", bodies.len());
+    }
+    assert!(bodies.iter().any(|event| event["type"] == "m.room.create"));
+    // None of it is news.
+    let sync = ask(&two, Method::GET, "/sync", &bob, &Value::Null).await;
+    assert!(message(&sync, &room, "old-9").is_none());
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_event_goes_between_servers_too() {
+    let (one, two) = two().await;
+    let (alice, bob) = (
+        one.register("alice").await.unwrap(),
+        two.register("bob").await.unwrap(),
+    );
+    let room = shared_room(&one, &two, &alice, &bob).await;
+    say(&one, &alice, &room, "news").await;
+    let seen = wait_for(&two, &bob, |answer| message(answer, &room, "news")).await;
+    // Who types, and how far somebody has read.
+    let path = format!("/rooms/{room}/typing/@bob:two.test");
+    let typing = json!({ "typing": true, "timeout": 30_000 });
+    ask(&two, Method::PUT, &path, &bob, &typing).await;
+    let event = seen["event_id"].as_str().unwrap();
+    let path = format!("/rooms/{room}/receipt/m.read/{event}");
+    ask(&two, Method::POST, &path, &bob, &json!({})).await;
+    let ephemeral = |answer: &Value, kind: &str| {
+        let events = answer["rooms"]["join"][&room]["ephemeral"]["events"].as_array()?;
+        events
+            .iter()
+            .find(|event| event["type"] == kind)
+            .map(|event| event["content"].to_string())
+    };
+    wait_for(&one, &alice, |answer| {
+        ephemeral(answer, "m.typing").filter(|text| text.contains("@bob:two.test"))
+    })
+    .await;
+    wait_for(&one, &alice, |answer| {
+        ephemeral(answer, "m.receipt").filter(|text| text.contains("@bob:two.test"))
+    })
+    .await;
+    // Messages to devices.
+    let messages = json!({ "messages": { "@alice:one.test": { "*": { "hello": "device" } } } });
+    let path = "/sendToDevice/org.example.hello/1";
+    ask(&two, Method::PUT, path, &bob, &messages).await;
+    let got = wait_for(&one, &alice, |answer| {
+        answer["to_device"]["events"].as_array()?.first().cloned()
+    })
+    .await;
+    assert_eq!(got["sender"], "@bob:two.test");
+    assert_eq!(got["content"]["hello"], "device");
+    // Profiles and public rooms.
+    let path = "/profile/@alice:one.test/displayname";
+    ask(
+        &one,
+        Method::PUT,
+        path,
+        &alice,
+        &json!({ "displayname": "Alice" }),
+    )
+    .await;
+    let profile = ask(
+        &two,
+        Method::GET,
+        "/profile/@alice:one.test",
+        &bob,
+        &Value::Null,
+    )
+    .await;
+    assert_eq!(profile["displayname"], "Alice");
+    let public = ask(
+        &two,
+        Method::GET,
+        "/publicRooms?server=one.test",
+        &bob,
+        &Value::Null,
+    )
+    .await;
+    assert_eq!(public["chunk"][0]["room_id"], room.as_str());
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_sent_to_a_server_that_was_down_comes_later() {
+    let network = Network::new().unwrap();
+    let one = Server::start_in(&network, "one.test", |_| {})
+        .await
+        .unwrap();
+    let two = Server::start_in(&network, "two.test", |_| {})
+        .await
+        .unwrap();
+    let (alice, bob) = (
+        one.register("alice").await.unwrap(),
+        two.register("bob").await.unwrap(),
+    );
+    let room = shared_room(&one, &two, &alice, &bob).await;
+    say(&one, &alice, &room, "up").await;
+    wait_for(&two, &bob, |answer| message(answer, &room, "up")).await;
+    // What is on its way when the sender stops is sent after its next start.
+    let one = one.restart().await.unwrap();
+    say(&one, &alice, &room, "again").await;
+    wait_for(&two, &bob, |answer| message(answer, &room, "again")).await;
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
