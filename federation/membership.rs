@@ -11,6 +11,7 @@ mod create_invite;
 mod create_join_event;
 mod create_knock_event;
 mod create_leave_event;
+mod first_version;
 mod prepare_join_event;
 mod prepare_knock_event;
 mod prepare_leave_event;
@@ -22,6 +23,18 @@ pub(crate) fn routes() -> Routes {
         .server(create_join_event::create_join_event)
         .server(create_knock_event::create_knock_event)
         .server(create_leave_event::create_leave_event)
+        .event(
+            "/_matrix/federation/v1/send_join/{room}/{event}",
+            first_version::send_join,
+        )
+        .event(
+            "/_matrix/federation/v1/send_leave/{room}/{event}",
+            first_version::send_leave,
+        )
+        .event(
+            "/_matrix/federation/v1/invite/{room}/{event}",
+            first_version::invite,
+        )
         .server(prepare_join_event::prepare_join_event)
         .server(prepare_knock_event::prepare_knock_event)
         .server(prepare_leave_event::prepare_leave_event)

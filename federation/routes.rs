@@ -17,14 +17,14 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use ruma::{
-    OwnedServerName,
+    EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId,
     api::{
         IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _,
         auth_scheme::NoAuthentication, federation::authentication::ServerSignatures,
         path_builder::PathBuilder as _,
     },
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{Federation, error::Error};
 
@@ -84,6 +84,38 @@ impl Routes {
         })
     }
 
+    /// An endpoint for servers that Ruma has no type for, with the room and the event in its path and an event as its body:
+    /// `async fn handler(federation, origin, (room, event), body) -> Result<answer, Error>`.
+    pub(crate) fn event<F, Fut>(mut self, path: &str, handler: F) -> Self
+    where
+        F: Fn(Federation, OwnedServerName, (OwnedRoomId, OwnedEventId), Box<RawValue>) -> Fut
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        Fut: Future<Output = Result<Value, Error>> + Send,
+    {
+        self.add(&Method::PUT, path, move |federation, mut parts, body| {
+            let handler = handler.clone();
+            async move {
+                let origin = federation.peers.authenticate(&parts, &body).await?;
+                let named = RawPathParams::from_request_parts(&mut parts, &federation).await;
+                let named = named.map_err(|_| Error::invalid_param("the path is not UTF-8"))?;
+                let mut named = named.iter().map(|(_, value)| value);
+                let room = named.next().and_then(|room| RoomId::parse(room).ok());
+                let event = named.next().and_then(|event| EventId::parse(event).ok());
+                let (Some(room), Some(event)) = (room, event) else {
+                    return Err(Error::invalid_param("the path names no room and event"));
+                };
+                let event_json =
+                    serde_json::from_slice(&body).map_err(|e| Error::not_json(e.to_string()))?;
+                let answer = handler(federation, origin, (room, event), event_json).await?;
+                Ok(axum::Json(answer).into_response())
+            }
+        });
+        self
+    }
+
     /// These and those.
     pub(crate) fn merge(mut self, other: Self) -> Self {
         self.table.extend(other.table);
@@ -108,11 +140,18 @@ impl Routes {
         Fut: Future<Output = Result<Response, Error>> + Send,
     {
         for path in T::PATH_BUILDER.all_paths() {
-            let path = numbered(path);
-            let Ok(filter) = MethodFilter::try_from(T::METHOD) else {
-                continue;
-            };
-            let serve = serve.clone();
+            self.add(&T::METHOD, path, serve.clone());
+        }
+        self
+    }
+
+    fn add<F, Fut>(&mut self, method: &Method, path: &str, serve: F)
+    where
+        F: Fn(Federation, Parts, Bytes) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Error>> + Send,
+    {
+        let path = numbered(path);
+        if let Ok(filter) = MethodFilter::try_from(method.clone()) {
             let service = on(
                 filter,
                 move |State(federation): State<Federation>, request: Request| {
@@ -127,10 +166,10 @@ impl Routes {
                     }
                 },
             );
-            self.router = self.router.route(&path, service);
-            self.table.push((T::METHOD, path));
+            let router = std::mem::take(&mut self.router);
+            self.router = router.route(&path, service);
+            self.table.push((method.clone(), path));
         }
-        self
     }
 }
 

@@ -1,10 +1,10 @@
 //! `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`
 
-use hearth_protocol::{RoomVersion, federation_json};
+use hearth_protocol::{Pdu, RoomVersion, federation_json};
 use hearth_rooms::RemoteInvite;
 use http::StatusCode;
 use ruma::{
-    OwnedServerName,
+    OwnedServerName, ServerName,
     api::federation::membership::create_invite::v2::{Request, Response},
 };
 
@@ -34,6 +34,16 @@ pub(super) async fn create_invite(
             .filter_map(|event| serde_json::value::to_raw_value(event).ok())
             .collect(),
     };
+    let signed = take(&federation, &origin, invite).await?;
+    Ok(Response::new(federation_json(&signed)))
+}
+
+/// Takes an invite, if its user is there; gives it with this server's signature.
+pub(super) async fn take(
+    federation: &Federation,
+    origin: &ServerName,
+    invite: RemoteInvite,
+) -> Result<Pdu, Error> {
     let invitee = invite.invitee()?;
     let view = federation.store.view().await?;
     let account = federation.users.account(&view, &invitee).await?;
@@ -41,6 +51,5 @@ pub(super) async fn create_invite(
         return Err(Error::not_found("there is no such user"));
     }
     drop(view);
-    let signed = federation.rooms.take_invite(&origin, invite).await?;
-    Ok(Response::new(federation_json(&signed)))
+    Ok(federation.rooms.take_invite(origin, invite).await?)
 }

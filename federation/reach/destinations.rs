@@ -16,7 +16,7 @@ use super::call::CallError;
 const FAILURES: Table<String, Failures> = Table::new(202, "destination_failures", Family::Records);
 
 /// How long a server is left alone after it failed once.
-const FIRST: Duration = Duration::from_secs(30);
+const FIRST: Duration = Duration::from_secs(5);
 
 /// How long a server is left alone at most.
 const MOST: Duration = Duration::from_secs(60 * 60);

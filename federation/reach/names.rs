@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#resolving-server-names>
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use futures_util::future::BoxFuture;
 use hickory_resolver::{
@@ -13,6 +13,9 @@ use hickory_resolver::{
 
 /// The most addresses and services of one name that are looked at.
 const MAX_ANSWERS: usize = 16;
+
+/// How long an answer is believed at most: a server that moves is found again soon, whatever its records said before.
+const MAX_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Where a service of a name is (an SRV record).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +44,19 @@ pub trait Names: Send + Sync + 'static {
     fn services(&self, name: &str) -> BoxFuture<'static, Result<Vec<Service>, NoName>>;
 }
 
-/// The resolver that the system is configured with. It caches as the records allow.
+/// The resolver that the system is configured with. It caches as the records allow, but not for long.
 pub struct SystemNames(Result<TokioResolver, NoName>);
 
 impl SystemNames {
     /// Reads the system's configuration. Without one, every look-up fails with the reason.
     #[must_use]
     pub fn new() -> Self {
-        let built = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+        let built = TokioResolver::builder_tokio().and_then(|mut builder| {
+            let options = builder.options_mut();
+            options.positive_max_ttl = Some(MAX_LIFETIME);
+            options.negative_max_ttl = Some(MAX_LIFETIME);
+            builder.build()
+        });
         Self(built.map_err(|e| NoName(format!("the system names no resolver: {e}"))))
     }
 }
