@@ -78,19 +78,21 @@ pub(crate) fn busy() -> Error {
     Error::unavailable(&"the devices of the user change too fast")
 }
 
-/// A device as its owner sees it. Ruma's type writes null for what is not known, which the specification does not allow.
+/// A device as its owner sees it. All keys are always there, and never null: the specification allows no null, and
+/// matrix-nio refuses a list in which a key is missing. Clients take an empty name for none. Addresses are not kept.
 #[derive(Clone, Debug, Serialize)]
 struct Shown {
     device_id: OwnedDeviceId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<String>,
+    display_name: String,
+    last_seen_ip: &'static str,
     last_seen_ts: u64,
 }
 
 fn shown(device: Device) -> Shown {
     Shown {
         device_id: device.device_id,
-        display_name: device.display_name,
+        display_name: device.display_name.unwrap_or_default(),
+        last_seen_ip: "",
         last_seen_ts: device.last_seen.0,
     }
 }

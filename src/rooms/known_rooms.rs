@@ -10,7 +10,8 @@ use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use crate::{Error, Member, Rooms};
 
 /// User to where in the log what they are to rooms last changed.
-const ROOMS_MOVED: Table<String, Position> = Table::new(115, "rooms_moved", Family::Records);
+pub(crate) const ROOMS_MOVED: Table<String, Position> =
+    Table::new(115, "rooms_moved", Family::Records);
 
 /// How many memberships are remembered, of all users together.
 const REMEMBERED: u64 = 40_000;
