@@ -122,7 +122,7 @@ impl Default for Listen {
             tls_certificate_file: None,
             tls_key_file: None,
             behind_proxy: false,
-            max_connections: 4096,
+            max_connections: 16_384,
             header_timeout_seconds: 15,
             shutdown_timeout_seconds: 20,
         }

@@ -130,6 +130,7 @@ struct Password {
 #[must_use]
 pub fn run() -> ExitCode {
     memory::tame_allocator();
+    memory::allow_connections();
     let line = Line::parse();
     match perform(&line) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#web-browser-clients>
 
-use std::{any::Any, net::SocketAddr, time::Duration};
+use std::{any::Any, net::SocketAddr, panic::AssertUnwindSafe};
 
 use axum::{
     Router,
@@ -13,23 +13,23 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use futures_util::FutureExt as _;
 use hearth_store::Store;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
-use tower_http::{
-    CompressionLevel,
-    catch_panic::CatchPanicLayer,
-    compression::CompressionLayer,
-    cors::{Any as AnyOrigin, CorsLayer},
-    set_header::SetResponseHeaderLayer,
-};
+use tower_http::{CompressionLevel, compression::CompressionLayer};
 
 use crate::telemetry;
 
-/// How long browsers may remember what CORS allows.
-const CORS_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+const ANY: HeaderValue = HeaderValue::from_static("*");
+const CORS_METHODS: HeaderValue =
+    HeaderValue::from_static("GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS");
+const CORS_HEADERS: HeaderValue =
+    HeaderValue::from_static("x-requested-with,content-type,authorization");
+/// How many seconds browsers may remember what CORS allows: a day.
+const CORS_MEMORY: HeaderValue = HeaderValue::from_static("86400");
 
-/// Headers of every answer that does not set them itself.
+/// Headers of every answer that does not set them itself, beside that of CORS.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (
@@ -53,31 +53,9 @@ pub(crate) fn surround(endpoints: Router, store: Store, open_metrics: bool) -> R
     if open_metrics {
         router = router.route("/metrics", get(metrics_for_loopback));
     }
-    let cors = CorsLayer::new()
-        .allow_origin(AnyOrigin)
-        .allow_methods([
-            Method::GET,
-            Method::POST,
-            Method::PUT,
-            Method::PATCH,
-            Method::DELETE,
-            Method::HEAD,
-            Method::OPTIONS,
-        ])
-        .allow_headers([
-            HeaderName::from_static("x-requested-with"),
-            header::CONTENT_TYPE,
-            header::AUTHORIZATION,
-        ])
-        .max_age(CORS_MEMORY);
-    router = router
-        .layer(CatchPanicLayer::custom(after_panic))
-        .layer(middleware::from_fn(count))
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
-    for (name, value) in HEADERS {
-        router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
-    }
-    router.layer(cors)
+    router
+        .layer(middleware::from_fn(frame))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
 }
 
 /// The router of a listener that only serves metrics.
@@ -114,14 +92,22 @@ async fn rendered() -> Response {
     (kind, telemetry::render()).into_response()
 }
 
-async fn count(request: Request, next: Next) -> Response {
+/// What is done around each answer, in one step: each further layer would cost every request a clone and a box, and every
+/// request that waits its memory.
+async fn frame(request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS {
+        return preflight();
+    }
     let endpoint = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unknown".to_owned(), |path| path.as_str().to_owned());
     let method = known_method(request.method());
     let begin = Instant::now();
-    let response = next.run(request).await;
+    // What a request leaves half done when it panics is its own: whatever is shared is locked or in the store.
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(after_panic);
+    dress(response.headers_mut());
     let (taken, status) = (begin.elapsed(), response.status());
     tracing::debug!(
         method,
@@ -140,6 +126,25 @@ async fn count(request: Request, next: Next) -> Response {
     response
 }
 
+/// Headers that every answer has.
+fn dress(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(value);
+    }
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+}
+
+/// What a browser is told that asks whether a page of another origin may send a request: it may.
+fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    dress(headers);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, CORS_METHODS);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, CORS_MEMORY);
+    response
+}
+
 /// A caller can invent methods; the metrics shall not grow with them.
 fn known_method(method: &Method) -> &'static str {
     match *method {
@@ -153,7 +158,7 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
-/// Also for `tower_http`, which wants to own what was thrown.
+/// Takes what was thrown as it comes.
 #[allow(clippy::needless_pass_by_value)]
 fn after_panic(thrown: Box<dyn Any + Send + 'static>) -> Response {
     let text = thrown

@@ -16,7 +16,7 @@
 //! | `pace.rs` | the rate limit |
 //! | `removal.rs` | the removal of forgotten rooms, in the background |
 //! | `telemetry.rs` | metrics |
-//! | `memory.rs` | how the process gives memory back |
+//! | `memory.rs` | how the process gives memory back, and how many files it may open |
 //! | `control.rs` | the socket over which the command line talks to a running server |
 //! | `errors.rs` | why a command cannot be done |
 

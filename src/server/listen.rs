@@ -113,8 +113,13 @@ async fn greet(
     let Some(tls) = &manners.tls else {
         return converse(stream, peer, router, &manners, watcher).await;
     };
-    match timeout(manners.header_timeout, tls.acceptor().accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, peer, router, &manners, watcher).await,
+    // In boxes, so that a connection without TLS does not carry the room that one with it needs.
+    let accepted = Box::pin(timeout(
+        manners.header_timeout,
+        tls.acceptor().accept(stream),
+    ));
+    match accepted.await {
+        Ok(Ok(stream)) => Box::pin(converse(stream, peer, router, &manners, watcher)).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
         Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
     }

@@ -1,4 +1,4 @@
-//! How the process gives memory back. Owns the only unsafe call of the workspace's own code.
+//! How the process gives memory back, and how many files it may open. Owns the only unsafe calls to the system.
 //!
 //! The allocator of the GNU C library keeps eight arenas a core, and keeps what was freed in each. The store, the async workers and
 //! the hashing of passwords allocate on many threads. After the client flows a server held 172 MB; with these limits it holds 36.
@@ -31,3 +31,20 @@ pub(crate) fn tame_allocator() {
 /// Other C libraries keep little by themselves.
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn tame_allocator() {}
+
+/// Allows this process as many open files, and so connections, as the system lets it have without asking anybody.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "there is no safe way to say this to the system")]
+pub(crate) fn allow_connections() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a pointer to a structure that lives until they return, and keep none.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}

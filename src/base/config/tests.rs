@@ -82,7 +82,7 @@ fn a_wrong_value_is_named_with_its_line_and_an_example() {
         "{wrong}"
     );
     assert!(
-        wrong.contains("for example: max_connections = 4096"),
+        wrong.contains("for example: max_connections = 16384"),
         "{wrong}"
     );
     let wrong = problem("[store]\nmemory = \"a lot\"\n");
