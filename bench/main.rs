@@ -229,6 +229,8 @@ async fn measure(
         for round in 0..rounds {
             for server in servers.iter_mut() {
                 let round = usize::try_from(round)?;
+                // What the scenario before has left to be done is not this one's.
+                server.until_it_rests().await;
                 for sample in scenarios::run(*scenario, server, round).await? {
                     say(&report::line(&sample));
                     let key = (sample.scenario.clone(), sample.server.clone());

@@ -7,11 +7,11 @@
     reason = "a program of one thread that prints its result"
 )]
 
-use std::{env, error::Error, fs, sync::Arc};
+use std::{env, error::Error, fs};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hearth_base::{SystemClock, SystemRng, config::Config};
-use hearth_server::Node;
+use hearth_base::config::Config;
+use hearth_server::{Node, Outside};
 use hearth_users::{NewAccount, NewDevice};
 use ruma::UserId;
 
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let config = Config::load(Some(config.as_ref()), [])?;
     let names = fs::read_to_string(names)?;
-    let node = Node::open(&config, Arc::new(SystemClock), Arc::new(SystemRng)).await?;
+    let node = Node::open(&config, Outside::default()).await?;
     let tokens: Vec<(&str, String)> = stream::iter(names.lines())
         .map(|name| register(&node, &config, name))
         .buffer_unordered(AT_ONCE)

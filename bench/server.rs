@@ -206,11 +206,11 @@ impl Server {
             .map_err(|_| "the server does not answer")?
     }
 
-    /// Waits until the server has nothing to do, for a minute at most.
+    /// Waits until the server has nothing to do, for ten seconds at most.
     pub(crate) async fn until_it_rests(&self) {
         let pause = Duration::from_millis(300);
         let mut before = process::cpu_seconds(&self.roots());
-        for _ in 0..200 {
+        for _ in 0..33 {
             sleep(pause).await;
             let now = process::cpu_seconds(&self.roots());
             if now - before < 0.1 * pause.as_secs_f64() {

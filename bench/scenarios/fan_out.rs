@@ -20,6 +20,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long Hearth gets until all polls wait.
 const MOMENT: Duration = Duration::from_millis(250);
 
+/// How long Synapse gets for each poll beside.
+const EACH: Duration = Duration::from_millis(8);
+
 struct Member {
     user: User,
     client: Client,
@@ -47,6 +50,17 @@ pub(super) async fn fan_out(
         since: now.clone(),
     });
     let mut listeners: Vec<Member> = listeners.collect();
+    // Few at a time: hundreds of new connections at once overflow the queue in which Synapse finds them.
+    for some in listeners.chunks_mut(20) {
+        let greeted = some
+            .iter_mut()
+            .map(|member| member.client.sync(&member.user, &member.since, 0));
+        futures_util::future::try_join_all(greeted).await?;
+    }
+    let pause = match server.kind {
+        Kind::Hearth => MOMENT,
+        Kind::Synapse => MOMENT + EACH * u32::try_from(members)?,
+    };
     let mut put = server.client();
     let (mut latencies, mut meter) = (Vec::new(), Meter::start(server));
     let begin = Instant::now();
@@ -73,10 +87,7 @@ pub(super) async fn fan_out(
             arrivals.into_iter().collect::<Result<Vec<_>, _>>()
         };
         let send = async {
-            match server.kind {
-                Kind::Hearth => sleep(MOMENT).await,
-                Kind::Synapse => server.until_it_rests().await,
-            }
+            sleep(pause).await;
             let begin = Instant::now();
             put.send(&sender, &room, &text, &text.replace(' ', "-"))
                 .await?;

@@ -3,9 +3,16 @@
 use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Mutex;
 
 use crate::{
-    Failure, flights::fly, http::Client, matrix::NAME, measure::Sample, server::Server, world,
+    Failure,
+    flights::fly,
+    http::Client,
+    matrix::{NAME, next_batch},
+    measure::Sample,
+    server::Server,
+    world,
 };
 
 /// `{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":10}}}`, what clients ask for.
@@ -32,11 +39,13 @@ pub(super) async fn empty_sync(server: &mut Server, name: &str) -> Result<Sample
     let users = server.crowd.member[..4].to_vec();
     let since = now_of_all(server, &users).await?;
     let size = (4, server.size(8000, 400));
+    let since: Vec<_> = since.into_iter().map(Mutex::new).collect();
     fly(server, name, size, async |client, flight, _| {
-        client
-            .sync(&users[flight], &since[flight], 0)
-            .await
-            .map(drop)
+        // As clients do: from the token of the answer before.
+        let mut since = since[flight].lock().await;
+        let answer = client.sync(&users[flight], &since, 0).await?;
+        *since = next_batch(&answer)?;
+        Ok(())
     })
     .await
 }
@@ -75,7 +84,7 @@ pub(super) async fn pages(server: &mut Server, name: &str) -> Result<Sample, Fai
         });
         try_join_all(senders).await?;
     }
-    let from = tokio::sync::Mutex::new(None::<String>);
+    let from = Mutex::new(None::<String>);
     let size = (1, server.size(1000, 60));
     fly(server, name, size, async |client: &mut Client, _, _| {
         let mut from = from.lock().await;
