@@ -69,6 +69,145 @@ pub(crate) const BEGINNING: &[Step] = &[
     ("alice", "POST /user/<alice>/openid/request_token", "{}", ""),
 ];
 
+/// After alice has become an administrator.
+pub(crate) const ADMINISTRATION: &[Step] = &[
+    ("alice", "GET /admin/whois/<bob>", "", ""),
+    ("bob", "403 GET /admin/whois/<alice>", "", ""),
+    ("alice", "GET /capabilities", "", ""),
+    (
+        "alice",
+        "PUT /_matrix/client/v1/admin/suspend/<dave>",
+        r#"{"suspended":true}"#,
+        "",
+    ),
+    (
+        "alice",
+        "GET /_matrix/client/v1/admin/suspend/<dave>",
+        "",
+        "",
+    ),
+    (
+        "dave",
+        "403 PUT /profile/<dave>/displayname",
+        r#"{"displayname":"Dave"}"#,
+        "",
+    ),
+    (
+        "alice",
+        "PUT /_matrix/client/v1/admin/suspend/<dave>",
+        r#"{"suspended":false}"#,
+        "",
+    ),
+    (
+        "alice",
+        "PUT /_matrix/client/v1/admin/lock/<dave>",
+        r#"{"locked":true}"#,
+        "",
+    ),
+    ("alice", "GET /_matrix/client/v1/admin/lock/<dave>", "", ""),
+    ("dave", "401 GET /account/whoami", "", ""),
+    (
+        "alice",
+        "PUT /_matrix/client/v1/admin/lock/<dave>",
+        r#"{"locked":false}"#,
+        "",
+    ),
+    (
+        "bob",
+        "403 GET /_matrix/client/v1/admin/lock/<dave>",
+        "",
+        "",
+    ),
+];
+
+/// Mail addresses, telephone numbers and bridged networks, of which there are none: a refusal is what the specification
+/// has for that.
+pub(crate) const NOT_HERE: &[Step] = &[
+    (
+        "",
+        "403 POST /register/email/requestToken",
+        r#"{"client_secret":"a","email":"a@example.org","send_attempt":1}"#,
+        "",
+    ),
+    (
+        "",
+        "403 POST /register/msisdn/requestToken",
+        r#"{"client_secret":"a","country":"GB","phone_number":"07700900001","send_attempt":1}"#,
+        "",
+    ),
+    (
+        "",
+        "400 POST /account/password/email/requestToken",
+        r#"{"client_secret":"a","email":"a@example.org","send_attempt":1}"#,
+        "",
+    ),
+    (
+        "",
+        "400 POST /account/password/msisdn/requestToken",
+        r#"{"client_secret":"a","country":"GB","phone_number":"07700900001","send_attempt":1}"#,
+        "",
+    ),
+    (
+        "",
+        "403 POST /account/3pid/email/requestToken",
+        r#"{"client_secret":"a","email":"a@example.org","send_attempt":1}"#,
+        "",
+    ),
+    (
+        "",
+        "403 POST /account/3pid/msisdn/requestToken",
+        r#"{"client_secret":"a","country":"GB","phone_number":"07700900001","send_attempt":1}"#,
+        "",
+    ),
+    (
+        "alice",
+        "400 POST /account/3pid/add",
+        r#"{"client_secret":"a","sid":"1"}"#,
+        "",
+    ),
+    (
+        "alice",
+        "400 POST /account/3pid/bind",
+        r#"{"client_secret":"a","sid":"1","id_server":"id.example.org","id_access_token":"x"}"#,
+        "",
+    ),
+    (
+        "alice",
+        "POST /account/3pid/delete",
+        r#"{"medium":"email","address":"a@example.org"}"#,
+        "",
+    ),
+    (
+        "alice",
+        "POST /account/3pid/unbind",
+        r#"{"medium":"email","address":"a@example.org"}"#,
+        "",
+    ),
+    ("alice", "404 GET /thirdparty/protocol/irc", "", ""),
+    ("alice", "404 GET /thirdparty/location/irc", "", ""),
+    (
+        "alice",
+        "404 GET /thirdparty/location?alias=%23tea:<server>",
+        "",
+        "",
+    ),
+    ("alice", "404 GET /thirdparty/user/irc", "", ""),
+    ("alice", "404 GET /thirdparty/user?userid=<bob>", "", ""),
+];
+
+/// What other servers may ask without a signature.
+pub(crate) const BY_SERVERS: &[Step] = &[
+    ("", "GET /_matrix/federation/v1/version", "", ""),
+    ("", "GET /_matrix/key/v2/server", "", ""),
+    ("", "GET /_matrix/key/v2/query/<server>", "", ""),
+    (
+        "",
+        "POST /_matrix/key/v2/query",
+        r#"{"server_keys":{"<server>":{}}}"#,
+        "",
+    ),
+];
+
 /// While registration goes by tokens.
 pub(crate) const REGISTRATION_BY_TOKEN: &[Step] = &[(
     "",
@@ -86,6 +225,25 @@ pub(crate) const END: &[Step] = &[
         "alice",
         "PUT /devices/<alice.device>",
         r#"{"display_name":"table"}"#,
+        "",
+    ),
+    (
+        "alice",
+        "401 POST /_matrix/client/v1/login/get_token",
+        "{}",
+        "auth=/session",
+    ),
+    (
+        "alice",
+        "POST /_matrix/client/v1/login/get_token",
+        r#"{"auth":{"type":"m.login.password","identifier":{"type":"m.id.user","user":"alice"},
+            "password":"a secret of alice","session":"<auth>"}}"#,
+        "login=/login_token",
+    ),
+    (
+        "",
+        "POST /login",
+        r#"{"type":"m.login.token","token":"<login>"}"#,
         "",
     ),
     ("", "POST /login", LOGIN, "second=/device_id"),

@@ -41,7 +41,7 @@ pub(crate) const STEPS: &[Step] = &[
     (
         "bob",
         "POST /keys/query",
-        r#"{"device_keys":{"<alice>":[],"@x:elsewhere.example.org":[]}}"#,
+        r#"{"device_keys":{"<alice>":[]}}"#,
         "",
     ),
     (

@@ -178,4 +178,12 @@ pub(crate) const STEPS: &[Step] = &[
         "",
     ),
     ("bob", "GET /notifications?limit=5", "", ""),
+    ("dave", "GET /rooms/<room>/initialSync?limit=5", "", ""),
+    (
+        "dave",
+        "GET /events?room_id=<room>&from=<since>&timeout=0",
+        "",
+        "",
+    ),
+    ("dave", "400 GET /events?timeout=0", "", ""),
 ];
