@@ -36,7 +36,8 @@ part_flows() {
         read -r url <&"$lines"
         case $url in
             http://*) ;;
-            *) echo "the answers are not judged: $url" && judge='' && url="http://127.0.0.1:$port" ;;
+            *"no specification"*) echo "the answers are not judged: $url" && judge='' && url="http://127.0.0.1:$port" ;;
+            *) echo "the judge did not start: $url" && cat <&"$lines" ;;
         esac
         src/testkit/flows/run.sh "$url" && result=0
         if [ -n "$judge" ]; then

@@ -17,6 +17,7 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use reqwest::{Client, redirect::Policy};
 use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_rustls::rustls;
 
 /// The longest body that goes through, in bytes.
 const LONGEST_BODY: usize = 256 * 1024 * 1024;
@@ -43,6 +44,10 @@ impl Recording {
     pub async fn start(server: SocketAddr, recorder: Arc<Recorder>) -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
+        // The client asks for one even where it only speaks HTTP; a second call finds it installed.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         #[allow(
             clippy::disallowed_methods,
             reason = "the proxy of a test reaches the server of the test only"

@@ -66,7 +66,18 @@ pub(crate) const BEGINNING: &[Step] = &[
     ("alice", "GET /admin/whois/<alice>", "", ""),
     ("alice", "404 GET /voip/turnServer", "", ""),
     ("alice", "GET /thirdparty/protocols", "", ""),
-    ("alice", "POST /user/<alice>/openid/request_token", "{}", ""),
+    (
+        "alice",
+        "POST /user/<alice>/openid/request_token",
+        "{}",
+        "openid=/access_token",
+    ),
+    (
+        "",
+        "GET /_matrix/federation/v1/openid/userinfo?access_token=<openid>",
+        "",
+        "",
+    ),
 ];
 
 /// After alice has become an administrator.
