@@ -8,7 +8,7 @@
 //! | `addresses.rs`, `policy.rs` | what the operator does not allow |
 //! | `web.rs` | connections and TLS |
 //! | `destinations.rs` | servers that did not answer |
-//! | `signing.rs`, `authentication.rs` | the signature of requests, made and checked |
+//! | `signing.rs`, `x_matrix.rs`, `authentication.rs` | the signature of requests, made and checked |
 //! | `keyring.rs` | the keys of servers |
 //! | `verify.rs` | the signatures of events |
 
@@ -25,6 +25,7 @@ mod signing;
 mod verify;
 mod web;
 mod well_known;
+mod x_matrix;
 
 pub use addresses::is_public;
 pub use call::{CallError, Manner};

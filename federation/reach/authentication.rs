@@ -5,9 +5,9 @@
 
 use hearth_protocol::verify_json;
 use http::{header, request::Parts};
-use ruma::{CanonicalJsonObject, OwnedServerName, api::federation::authentication::XMatrix};
+use ruma::{CanonicalJsonObject, OwnedServerName};
 
-use super::{Peers, keyring::Wanted, signing::Signed};
+use super::{Peers, keyring::Wanted, signing::Signed, x_matrix::XMatrix};
 use crate::error::Error;
 
 /// How many `Authorization` headers of a request are looked at: one for each key of the sender.

@@ -99,6 +99,13 @@ async fn fill(house: &House, room: &OwnedRoomId) {
     let signal = crate::signal_device_change(&view, &mut batch, rooms, &bob);
     signal.await.unwrap();
     house.store.commit(batch).await.unwrap();
+    // Other servers heard of it.
+    let view = house.view().await;
+    let mut batch = hearth_store::Batch::new();
+    for (user, position) in house.rooms.changed_devices(&view, 10).await.unwrap() {
+        crate::Rooms::plan_devices_told(&mut batch, &user, position);
+    }
+    house.store.commit(batch).await.unwrap();
 }
 
 async fn leave_and_forget(house: &House, room: &OwnedRoomId, names: &[&str]) {
