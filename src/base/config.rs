@@ -304,6 +304,25 @@ impl Default for Presence {
     }
 }
 
+/// Section `[notices]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notices {
+    /// The part of a user's name before the colon.
+    pub user: String,
+    /// What that user and its rooms are called.
+    pub display_name: String,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            user: "_server".to_owned(),
+            display_name: "Server notices".to_owned(),
+        }
+    }
+}
+
 /// Section `[federation]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -331,25 +350,6 @@ impl Default for Federation {
             private_addresses: false,
             extra_ca_file: None,
             key_servers: Vec::new(),
-        }
-    }
-}
-
-/// Section `[notices]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Notices {
-    /// The part of a user's name before the colon.
-    pub user: String,
-    /// What that user and its rooms are called.
-    pub display_name: String,
-}
-
-impl Default for Notices {
-    fn default() -> Self {
-        Self {
-            user: "_server".to_owned(),
-            display_name: "Server notices".to_owned(),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::Received;
 use crate::{
     Error, Head, Member, MemberChange, Membership, Refusal, Rooms, Root, StoredEvent,
     event::{EVENTS, EventRecord},
+    known_rooms::note_moved,
     member::{MEMBERS, USER_ROOMS},
     membership_of,
     plan::{Plan, Proposal},
@@ -299,6 +300,7 @@ fn plan_member(
     let key = (room_id.as_str(), user.as_str());
     batch.assert_unchanged(&MEMBERS, key, before);
     batch.put(&MEMBERS, key, member);
+    note_moved(batch, user, member.position);
     batch.put(&USER_ROOMS, (user.as_str(), room_id.as_str()), member);
     batch.wake(Topic::new('u', user.as_str()));
 }
