@@ -28,6 +28,8 @@ use ruma::{
 use serde_json::{json, value::to_raw_value};
 use tokio::runtime::Runtime;
 
+const NEWEST: RoomVersion = RoomVersion::ALL[RoomVersion::ALL.len() - 1];
+
 fn main() {
     divan::main();
 }
@@ -155,17 +157,17 @@ fn build_and_sign(bencher: Bencher<'_, '_>) {
     let ((draft, _), key) = (draft(), key());
     bencher
         .with_inputs(|| draft.clone())
-        .bench_values(|draft| seal(draft, RoomVersion::V12, &key).unwrap());
+        .bench_values(|draft| seal(draft, NEWEST, &key).unwrap());
 }
 
 #[divan::bench]
 fn auth_check(bencher: Bencher<'_, '_>) {
     let (draft, state) = draft();
-    let pdu = seal(draft, RoomVersion::V12, &key()).unwrap();
+    let pdu = seal(draft, NEWEST, &key()).unwrap();
     bencher.bench(|| {
         let by_id = |id: &EventId| state.iter().find(|pdu| pdu.event_id() == id).cloned();
-        check_auth_events(RoomVersion::V12, black_box(&pdu), by_id).unwrap();
-        check_state(RoomVersion::V12, &pdu, |kind, state_key| {
+        check_auth_events(NEWEST, black_box(&pdu), by_id).unwrap();
+        check_state(NEWEST, &pdu, |kind, state_key| {
             let is_it = |pdu: &&Pdu| pdu.event_type() == kind && pdu.state_key() == Some(state_key);
             state.iter().find(is_it).cloned()
         })
@@ -176,7 +178,7 @@ fn auth_check(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn canonical_json(bencher: Bencher<'_, '_>) {
     let (draft, _) = draft();
-    let json = seal(draft, RoomVersion::V12, &key())
+    let json = seal(draft, NEWEST, &key())
         .unwrap()
         .json()
         .to_owned();
