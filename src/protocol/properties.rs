@@ -172,7 +172,11 @@ proptest! {
             other => changed[other] = change,
         }
         prop_assume!(changed != before);
-        let changed = Pdu::parse(changed.to_string().as_bytes(), version).unwrap();
+        let Ok(changed) = Pdu::parse(changed.to_string().as_bytes(), version) else {
+            // A create event of newer versions names no room; with another type it is no event at all.
+            prop_assert_eq!(fields[field], "type");
+            return Ok(());
+        };
         match verify_event(&changed, version, &keys()) {
             // Only what redaction removes may differ, and then it was removed.
             Ok(kept) => {
