@@ -36,9 +36,10 @@ async fn try_prepare(target: &Target) -> Result<(), Failure> {
     let line = target.connect(Purpose::Reading).await?;
     let client = &line.client;
     let form = match form(client).await {
-        Ok(form) => form,
-        // The tables are missing, or nothing can be read: then making them says what is the matter.
-        Err(_) => {
+        Ok(Some(form)) => Some(form),
+        // The tables are missing, or another node is about to make them, or nothing can be read: then making them says
+        // what is the matter.
+        Ok(None) | Err(_) => {
             make(client).await?;
             form(client).await?
         }
