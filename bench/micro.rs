@@ -178,10 +178,7 @@ fn auth_check(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn canonical_json(bencher: Bencher<'_, '_>) {
     let (draft, _) = draft();
-    let json = seal(draft, NEWEST, &key())
-        .unwrap()
-        .json()
-        .to_owned();
+    let json = seal(draft, NEWEST, &key()).unwrap().json().to_owned();
     bencher.bench(|| to_text(&parse_object(black_box(json.as_bytes())).unwrap()));
 }
 
