@@ -22,8 +22,8 @@ use hearth_store::{Batch, Family, MemoryHints, Position, Store, Table, engines::
 use hearth_sync::{Request, Sync, Token};
 use hearth_users::{Limits, NewAccount, NewDevice, Session, Users};
 use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, UserId,
-    server_name, uint,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, UInt, UserId,
+    server_name,
 };
 use serde_json::{json, value::to_raw_value};
 use tokio::runtime::Runtime;
@@ -143,7 +143,7 @@ fn draft() -> (Draft, Vec<Pdu>) {
         state
     });
     let event = message();
-    let now = MilliSecondsSinceUnixEpoch(uint!(1_700_000_000_000));
+    let now = MilliSecondsSinceUnixEpoch(UInt::new_saturating(1_700_000_000_000));
     let mut draft = Draft::new(event.sender, event.event_type, event.content, now);
     draft.room_id = Some(house.room.clone());
     draft.depth = Depth(200);

@@ -36,7 +36,8 @@ pub(super) async fn create_join(server: &mut Server, name: &str) -> Result<Sampl
 
 pub(super) async fn send_1(server: &mut Server, name: &str) -> Result<Sample, Failure> {
     let user = server.crowd.talk[20].clone();
-    let room = world::room(server, "send_1", &server.crowd.talk[20..22]).await?;
+    let members = server.crowd.talk[20..22].to_vec();
+    let room = world::room(server, "send_1", &members).await?;
     let stamp = server.fresh();
     let size = (1, server.size(2000, 80));
     fly(server, name, size, async |client, _, number| {
