@@ -206,7 +206,7 @@ async fn collect(body: Body) -> Result<Bytes, Error> {
         return Ok(body);
     }
     let text = std::str::from_utf8(&body).map_err(|_| Error::not_json("the body is not UTF-8"))?;
-    if nesting(&body) > MAX_NESTING {
+    if hearth_protocol::nesting(&body) > MAX_NESTING {
         return Err(Error::bad_json("the body is nested too deeply"));
     }
     serde_json::from_str::<&RawValue>(text).map_err(|e| Error::not_json(e.to_string()))?;
@@ -243,31 +243,4 @@ fn answer(answer: impl OutgoingResponse) -> Result<Response, Error> {
         .entry(header::CONTENT_TYPE)
         .or_insert(HeaderValue::from_static("application/json"));
     Ok(response)
-}
-
-/// How deep objects and arrays are nested, counted without recursion and without believing that it is JSON.
-fn nesting(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }

@@ -131,38 +131,11 @@ fn check_json(body: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     let text = std::str::from_utf8(body).map_err(|_| Error::not_json("the body is not UTF-8"))?;
-    if nesting(body) > MAX_NESTING {
+    if hearth_protocol::nesting(body) > MAX_NESTING {
         return Err(Error::bad_json("the body is nested too deeply"));
     }
     serde_json::from_str::<&RawValue>(text).map_err(|error| Error::not_json(error.to_string()))?;
     Ok(())
-}
-
-/// How deep objects and arrays are nested, counted without recursion and without believing that it is JSON.
-fn nesting(json: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// What is said to a request that is not of the form that its endpoint wants.
@@ -185,7 +158,9 @@ pub(crate) fn refuse(error: FromHttpRequestError) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{MAX_NESTING, check_json, nesting};
+    use hearth_protocol::nesting;
+
+    use super::{MAX_NESTING, check_json};
 
     #[test]
     fn nesting_is_counted_outside_strings() {

@@ -80,8 +80,10 @@ pub(crate) fn optional_string<'a>(
     }
 }
 
-/// The deepest nesting of objects and arrays in a JSON text, brackets in strings not counted.
-fn nesting(json: &[u8]) -> usize {
+/// How deep objects and arrays are nested, brackets in strings not counted; without recursion and without believing that it
+/// is JSON, so that it may be asked before a parser is.
+#[must_use]
+pub fn nesting(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0_usize);
     let (mut quoted, mut escaped) = (false, false);
     for byte in json {

@@ -38,7 +38,7 @@ mod template;
 mod version;
 
 pub use auth::{auth_types, check_auth_events, check_state};
-pub use canonical::{MAX_NESTING, check_content, parse_object, to_text};
+pub use canonical::{MAX_NESTING, check_content, nesting, parse_object, to_text};
 pub use client_form::{ClientEvent, Unsigned, client_json, federation_json, strip};
 pub use draft::{Draft, seal};
 pub use errors::{BadSignature, Denied, Fault, Malformed, Unresolved};
