@@ -110,6 +110,8 @@ pub struct Listen {
     pub max_connections: usize,
     /// Seconds for the head of a request, at least 1.
     pub header_timeout_seconds: u64,
+    /// Seconds for which a server that was told to stop serves on, so that a balancer notices.
+    pub drain_seconds: u64,
     /// Seconds for answers under way when the server stops.
     pub shutdown_timeout_seconds: u64,
 }
@@ -124,6 +126,7 @@ impl Default for Listen {
             behind_proxy: false,
             max_connections: 16_384,
             header_timeout_seconds: 15,
+            drain_seconds: 0,
             shutdown_timeout_seconds: 20,
         }
     }

@@ -1,5 +1,5 @@
 //! What surrounds every endpoint: CORS, headers, compression, the last line of defence against panics, counting, and the
-//! few paths that are about the process (`/health`, `/metrics`). Must never look into a body.
+//! few paths that are about the process (`/metrics`, and those of `health.rs`). Must never look into a body.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#web-browser-clients>
 
@@ -14,12 +14,11 @@ use axum::{
     routing::get,
 };
 use futures_util::FutureExt as _;
-use hearth_store::Store;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 use tower_http::{CompressionLevel, compression::CompressionLayer};
 
-use crate::telemetry;
+use crate::{health::Health, telemetry};
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const CORS_METHODS: HeaderValue =
@@ -48,8 +47,8 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// The endpoints with everything around them. `open_metrics`: whether loopback callers may read `/metrics` here.
-pub(crate) fn surround(endpoints: Router, store: Store, open_metrics: bool) -> Router {
-    let mut router = endpoints.route("/health", get(move || health(store.clone())));
+pub(crate) fn surround(endpoints: Router, health: &Health, open_metrics: bool) -> Router {
+    let mut router = endpoints.merge(health.router());
     if open_metrics {
         router = router.route("/metrics", get(metrics_for_loopback));
     }
@@ -61,13 +60,6 @@ pub(crate) fn surround(endpoints: Router, store: Store, open_metrics: bool) -> R
 /// The router of a listener that only serves metrics.
 pub(crate) fn metrics_only() -> Router {
     Router::new().route("/metrics", get(rendered))
-}
-
-async fn health(store: Store) -> Response {
-    match store.view().await {
-        Ok(_) => (StatusCode::OK, "OK\n").into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
-    }
 }
 
 /// A loopback address alone may be a reverse proxy that speaks for the whole world, and then says so in a header.

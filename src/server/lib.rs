@@ -13,6 +13,7 @@
 //! | `listen.rs` | sockets and connections |
 //! | `tls.rs` | certificates |
 //! | `front.rs` | what surrounds every endpoint: CORS, compression, panics, metrics |
+//! | `health.rs` | whether requests should be sent here |
 //! | `pace.rs` | the rate limit |
 //! | `removal.rs` | the removal of forgotten rooms, in the background |
 //! | `telemetry.rs` | metrics |
@@ -24,6 +25,7 @@ pub mod command_line;
 mod control;
 mod errors;
 mod front;
+mod health;
 mod identity;
 mod listen;
 mod memory;

@@ -24,6 +24,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     Error, front,
+    health::Health,
     pace::Pace,
     storage::{self, Opened},
     tls,
@@ -39,6 +40,7 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     key: Arc<SigningKey>,
+    health: Health,
     /// The way to other servers, unless the operator wants none.
     peers: Option<Peers>,
     /// Makes lost hints good.
@@ -101,6 +103,7 @@ impl Node {
                 ..hearth_users::Limits::default()
             },
         );
+        let health = Health::new(store.clone());
         let sync = Sync::new(store.clone(), rooms.clone(), users.clone(), clock.clone());
         Ok(Self {
             store,
@@ -110,6 +113,7 @@ impl Node {
             clock,
             rng,
             key,
+            health,
             peers,
             _replay: replay,
         })
@@ -142,7 +146,7 @@ impl Node {
                 },
             )));
         }
-        front::surround(endpoints, self.store.clone(), open_metrics)
+        front::surround(endpoints, &self.health, open_metrics)
     }
 
     fn settings(&self, config: &Config) -> Settings {
@@ -200,6 +204,11 @@ impl Node {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Whether it is to be sent requests.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Lets every request that waits for news answer at once.

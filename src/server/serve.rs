@@ -7,7 +7,7 @@ use hearth_base::config::Config;
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     addresses: Vec<SocketAddr>,
+    drain: Duration,
     patience: Duration,
 }
 
@@ -63,6 +64,7 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
     let key_file: Arc<Path> = config.server.signing_key_file.as_path().into();
     let socket = &config.server.control_socket;
     tasks.spawn(node.clone().run(stopping.clone()));
+    tasks.spawn(node.health().clone().watch(stopping.clone()));
     tasks.spawn(control::serve(socket, node.clone(), key_file, stopping.clone()).await?);
     let kept_for = Duration::from_secs(24 * 3600 * u64::from(config.rooms.keep_forgotten_days));
     tasks.spawn(removal::serve(
@@ -102,6 +104,7 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
         stop,
         tasks,
         addresses,
+        drain: Duration::from_secs(config.listen.drain_seconds),
         patience: Duration::from_secs(config.listen.shutdown_timeout_seconds),
     })
 }
@@ -131,11 +134,13 @@ impl Running {
         Ok(())
     }
 
-    /// Accepts nothing more, lets answers under way finish (those that wait for news end at once), and closes the store.
+    /// Lets balancers know and serves on for as long as they need to. Then accepts nothing more, lets answers under way finish (those that wait for news end at once), and closes the store.
     ///
     /// # Errors
     /// If the store cannot be closed cleanly.
     pub async fn stop(mut self) -> Result<(), Error> {
+        self.node.health().leave();
+        sleep(self.drain).await;
         self.stop.send_replace(true);
         self.node.end_waits();
         let drained = timeout(self.patience, async {
