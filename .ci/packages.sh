@@ -36,6 +36,7 @@ install_test_packages() {
     local wanted=""
     [ -n "$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null)" ] || command -v postgres >/dev/null || wanted="$wanted postgresql"
     command -v redis-server >/dev/null || wanted="$wanted redis-server"
+    command -v haproxy >/dev/null || wanted="$wanted haproxy"
     command -v curl >/dev/null || wanted="$wanted curl"
     command -v npm >/dev/null || wanted="$wanted nodejs npm"
     command -v python3 >/dev/null || wanted="$wanted python3 python3-venv"

@@ -26,6 +26,7 @@ mod effects;
 mod error;
 mod event;
 mod head;
+mod known_events;
 mod known_rooms;
 mod member;
 mod membership;

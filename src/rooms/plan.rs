@@ -9,7 +9,7 @@ use hearth_protocol::{
     Depth, Draft, Pdu, RoomVersion, auth_types, check_auth_events, check_state, reference_hash,
     seal,
 };
-use hearth_store::{Batch, Committed, Position, Topic, View};
+use hearth_store::{Batch, Committed, Moment, Position, Topic, View};
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, UInt, UserId,
 };
@@ -140,6 +140,17 @@ impl Plan {
             return Ok(Some(event.clone()));
         }
         self.rooms.event(&self.view, id).await
+    }
+
+    /// As [`Plan::event`], for an event that the plan may change.
+    pub(crate) async fn stored_event(
+        &self,
+        id: &EventId,
+    ) -> Result<Option<Arc<StoredEvent>>, Error> {
+        if let Some(event) = self.redacted.get(id).or_else(|| self.fresh.get(id)) {
+            return Ok(Some(event.clone()));
+        }
+        self.rooms.stored_event(&self.view, id).await
     }
 
     /// The current event at a type and a state key.
@@ -409,12 +420,15 @@ impl Plan {
         batch.wake(Topic::new('r', room_id));
         let mut events = self.fresh;
         events.extend(self.redacted);
-        (self.rooms, batch, Settled { events })
+        let since = self.view.moment();
+        (self.rooms, batch, Settled { since, events })
     }
 }
 
 /// The events of a plan, to be cached once they are committed.
 pub(crate) struct Settled {
+    /// Before they were planned.
+    since: Moment,
     events: HashMap<OwnedEventId, Arc<StoredEvent>>,
 }
 
@@ -424,7 +438,7 @@ impl Settled {
         for (id, event) in self.events {
             let mut event = Arc::unwrap_or_clone(event);
             event.position = committed.resolve(event.position);
-            rooms.0.events.insert(id, Arc::new(event));
+            rooms.0.events.note(id, self.since, Arc::new(event));
         }
     }
 }

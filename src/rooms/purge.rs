@@ -224,7 +224,7 @@ impl Rooms {
                 let event_id = EventId::parse(&id).map_err(|e| Error::corrupt(e.to_string()))?;
                 let event = record.read_as(event_id)?;
                 clear_event(batch, room_id, &event);
-                self.0.events.remove(event.event_id());
+                self.0.events.forget(event.event_id());
             }
             clear(view, batch, &RELATIONS, (room_id, id.as_str())).await?;
             batch.delete(&EVENTS, id.as_str());

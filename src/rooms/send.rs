@@ -13,6 +13,7 @@ use crate::{
     Error, NewEvent, Refusal, Rooms, StoredEvent,
     alias::ALIASES,
     event::{EVENTS, EventRecord},
+    known_events::changed,
     plan::{Plan, Proposal},
     queue::Work,
     transaction::path_of,
@@ -133,7 +134,7 @@ impl Plan {
 
     /// The event to be redacted, which has to be one of this room.
     async fn redactable(&self, target: &EventId) -> Result<Arc<StoredEvent>, Error> {
-        self.event(target)
+        self.stored_event(target)
             .await?
             .filter(|event| event.pdu.room_id().as_str() == self.room_id())
             .ok_or_else(|| Error::not_found("there is no such event in this room"))
@@ -177,6 +178,8 @@ impl Plan {
         let record = EventRecord::of(&redacted);
         self.batch
             .put(&EVENTS, redacted.event_id().as_str(), record);
+        // Whoever is told that it is gone may look for it on any node.
+        self.batch.wake_everywhere(changed(redacted.event_id()));
         self.redacted
             .insert(redacted.event_id().to_owned(), Arc::new(redacted));
         Ok(())

@@ -6,16 +6,12 @@ use std::sync::{Arc, OnceLock};
 use hearth_base::{Clock, Rng};
 use hearth_protocol::SigningKey;
 use hearth_store::{Store, View};
-use quick_cache::sync::Cache;
-use ruma::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
+use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 
 use crate::{
-    Error, Remote, StoredEvent, event::EVENTS, head::HEADS, head::Head, known_rooms::KnownRooms,
+    Error, Remote, head::HEADS, head::Head, known_events::KnownEvents, known_rooms::KnownRooms,
     queue::Queues, receive::Workers, state::StateTree,
 };
-
-/// How many events are kept in memory.
-const CACHED_EVENTS: usize = 8192;
 
 /// How many bytes of nodes of state trees are kept in memory.
 const CACHED_NODES: usize = 16 << 20;
@@ -32,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) key: Arc<SigningKey>,
     pub(crate) server_name: OwnedServerName,
     pub(crate) tree: StateTree,
-    pub(crate) events: Cache<OwnedEventId, Arc<StoredEvent>>,
+    pub(crate) events: KnownEvents,
     pub(crate) queues: Queues,
     pub(crate) known_rooms: KnownRooms,
     /// The way to other servers, once there is one.
@@ -57,7 +53,7 @@ impl Rooms {
             key,
             server_name,
             tree: StateTree::new(CACHED_NODES),
-            events: Cache::new(CACHED_EVENTS),
+            events: KnownEvents::default(),
             queues: Queues::default(),
             known_rooms: KnownRooms::default(),
             remote: OnceLock::new(),
@@ -103,66 +99,5 @@ impl Rooms {
         self.head(view, room_id)
             .await?
             .ok_or_else(|| Error::not_found("there is no such room"))
-    }
-
-    /// The event with this id; nothing for one that this server does not have, or that was committed after the view.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn event(
-        &self,
-        view: &View,
-        event_id: &EventId,
-    ) -> Result<Option<Arc<StoredEvent>>, Error> {
-        let events = &self.0.events;
-        if let Some(found) = events.get(event_id) {
-            return Ok((found.position <= view.position()).then_some(found));
-        }
-        let Some(record) = view.get(&EVENTS, event_id.as_str()).await? else {
-            return Ok(None);
-        };
-        let event = record.read_as(event_id.to_owned())?;
-        // Whoever redacted it in the meantime put the redacted form there, which must stay.
-        let kept = events.get_or_insert_with(event_id, || Ok::<_, Error>(event))?;
-        Ok(Some(kept))
-    }
-
-    /// The events with these ids, in the order asked for.
-    ///
-    /// # Errors
-    /// Those of the store; `Corrupt` when one is missing.
-    pub(crate) async fn known_events(
-        &self,
-        view: &View,
-        ids: impl IntoIterator<Item = impl AsRef<EventId>>,
-    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let events = &self.0.events;
-        let ids: Vec<OwnedEventId> = ids.into_iter().map(|id| id.as_ref().to_owned()).collect();
-        let mut found: Vec<_> = ids.iter().map(|id| events.get(id)).collect();
-        let missing: Vec<_> = (0..ids.len()).filter(|i| found[*i].is_none()).collect();
-        if !missing.is_empty() {
-            let keys: Vec<_> = missing.iter().map(|i| ids[*i].as_str()).collect();
-            let records = view.get_many(&EVENTS, keys).await?;
-            for (index, record) in missing.into_iter().zip(records) {
-                let record = record.ok_or_else(|| {
-                    Error::corrupt(format!("the event {} is missing", ids[index]))
-                })?;
-                let event = record.read_as(ids[index].clone())?;
-                let kept = events.get_or_insert_with(&ids[index], || Ok::<_, Error>(event))?;
-                found[index] = Some(kept);
-            }
-        }
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// The event that an index names.
-    pub(crate) async fn known_event(
-        &self,
-        view: &View,
-        event_id: &EventId,
-    ) -> Result<Arc<StoredEvent>, Error> {
-        self.event(view, event_id)
-            .await?
-            .ok_or_else(|| Error::corrupt(format!("the event {event_id} is missing")))
     }
 }

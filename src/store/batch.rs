@@ -106,6 +106,8 @@ pub struct Batch {
     pub slots: u32,
     /// Whom to wake after the commit.
     pub topics: Vec<Topic>,
+    /// Whether the commit is answered only once the other nodes have heard of it.
+    pub everywhere: bool,
 }
 
 impl Batch {
@@ -209,6 +211,13 @@ impl Batch {
         }
     }
 
+    /// As [`Batch::wake`], for what no node may believe any longer: the commit returns once all nodes have heard, as far as they
+    /// can be asked, or after half a second.
+    pub fn wake_everywhere(&mut self, topic: Topic) {
+        self.wake(topic);
+        self.everywhere = true;
+    }
+
     /// Adds everything of `other`, whose pending positions must not have been mixed with ours.
     ///
     /// The pending positions of `other` come after ours: those that its caller still holds no longer name them.
@@ -225,6 +234,7 @@ impl Batch {
         self.writes.extend(moved);
         self.assertions.extend(other.assertions);
         self.slots += other.slots;
+        self.everywhere |= other.everywhere;
         for topic in other.topics {
             self.wake(topic);
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::broadcast;
 
 use crate::{Error, Position};
@@ -94,6 +94,12 @@ pub struct Lifetime(pub u64);
 pub trait Hints: Send + Sync + 'static {
     /// Tells all nodes, this one included. Never blocks and never fails: a lost hint is allowed.
     fn publish(&self, hint: Hint);
+
+    /// As [`Hints::publish`]; ready once the other nodes have taken it in, as far as they can be asked, or after half a second.
+    fn publish_everywhere(&self, hint: Hint) -> BoxFuture<'static, ()> {
+        self.publish(hint);
+        async {}.boxed()
+    }
 
     /// Tells this node alone, of what it learned another way.
     fn pass_on(&self, hint: Hint);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     Batch, CommitError, Committed, Direction, Engine, EngineView, Error, Hints, Position, Table,
     codec::{self, Part, ReadPart},
-    hints::Hint,
+    hints::{Hint, Moment},
 };
 
 /// How many pairs a single scan of a view returns at most: longer ones go page by page.
@@ -15,13 +15,19 @@ pub const SCAN_LIMIT: usize = 10_000;
 
 /// A consistent snapshot. A request reads everything from one view. Cheap to clone.
 #[derive(Clone)]
-pub struct View(pub(crate) Arc<dyn EngineView>);
+pub struct View(pub(crate) Arc<dyn EngineView>, Moment);
 
 impl View {
     /// Everything at or below this position is visible here, nothing above it.
     #[must_use]
     pub fn position(&self) -> Position {
         self.0.position()
+    }
+
+    /// A moment of this node before the view was opened, for [`crate::Moved::is_still`].
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        self.1
     }
 
     /// The value at `key`.
@@ -145,7 +151,9 @@ impl Store {
     /// # Errors
     /// `Unavailable` if the engine cannot be reached.
     pub async fn view(&self) -> Result<View, Error> {
-        self.engine.view().await.map(View)
+        let moment = self.hints.moved().now();
+        let view = self.engine.view().await?;
+        Ok(View(view, moment))
     }
 
     /// Applies `batch` whole or not at all; returns once it is durable, and wakes those whom it concerns.
@@ -153,13 +161,17 @@ impl Store {
     /// # Errors
     /// `Conflict` if an assertion does not hold: plan again from a new view, a bounded number of times.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        let topics = batch.topics.clone();
+        let (topics, everywhere) = (batch.topics.clone(), batch.everywhere);
         let committed = self.engine.commit(batch).await?;
         if !topics.is_empty() {
-            self.hints.publish(Hint {
+            let hint = Hint {
                 topics: topics.into(),
                 position: committed.last(),
-            });
+            };
+            match everywhere {
+                true => self.hints.publish_everywhere(hint).await,
+                false => self.hints.publish(hint),
+            }
         }
         Ok(committed)
     }

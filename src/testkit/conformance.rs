@@ -64,15 +64,15 @@ async fn converse(server: &Server) {
     conversation.hold(accounts::BEGINNING).await;
     conversation.hold(accounts::NOT_HERE).await;
     conversation.hold(accounts::BY_SERVERS).await;
-    let users = server.running().node().users();
+    let users = server.users().unwrap();
     let alice = users.local_user("alice").unwrap();
     users.set_admin(&alice, true).await.unwrap();
     conversation.hold(accounts::ADMINISTRATION).await;
     let mut by_token = server.config().clone();
     by_token.registration.mode = RegistrationMode::Token;
-    server.running().reload(&by_token).await.unwrap();
+    server.reload(&by_token).await.unwrap();
     conversation.hold(accounts::REGISTRATION_BY_TOKEN).await;
-    server.running().reload(server.config()).await.unwrap();
+    server.reload(server.config()).await.unwrap();
     conversation.hold(settings::STEPS).await;
     conversation.hold(rooms::STEPS).await;
     conversation.hold(settings::OF_ROOMS).await;

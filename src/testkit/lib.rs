@@ -5,12 +5,14 @@
 //! | for | read |
 //! |---|---|
 //! | a server for a test | [`Server`] |
+//! | three nodes behind HAProxy in its place | `cluster.rs`, and `cluster.sh` for other programs |
 //! | several that find each other by name | [`Network`] |
 //! | every answer judged by the specification | [`Recording`], `conformance/`, `conformance.rs` |
 //! | how the code reads, as a test | `tidy.rs` |
 //! | the life of a server: start, stop, reload, commands | `life.rs` |
 //! | whole conversations of unmodified client libraries | `flows/` |
 
+mod cluster;
 mod network;
 mod recording;
 mod server;

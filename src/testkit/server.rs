@@ -1,16 +1,21 @@
-//! A server in this process. Must never leave a folder or a task behind once it is stopped.
+//! A server in this process: one node over a folder, or where `cluster.rs` finds what that takes, three behind HAProxy. Must never leave a folder or a task behind once it is stopped.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
+use futures_util::future::join_all;
 use hearth_base::config::{Config, RegistrationMode, Secret};
 use hearth_conformance::{Recorder, Specification};
 use hearth_server::{Outside, Running};
+use hearth_users::Users;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_rustls::rustls;
 
-use crate::{Network, Recording};
+use crate::{
+    Network, Recording,
+    cluster::{Cluster, Front, NODES},
+};
 
 /// Why a test's server does not do what it shall.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,9 @@ pub enum Failure {
     /// No folder can be made, or no port is free.
     #[error(transparent)]
     Folder(#[from] std::io::Error),
+    /// There is nothing to ask.
+    #[error("a server without nodes")]
+    Empty,
     /// The specification's files cannot be used.
     #[error(transparent)]
     Specification(#[from] &'static hearth_conformance::Failure),
@@ -58,12 +66,19 @@ impl fmt::Debug for Faults {
 /// A running server with registration open, no rate limit, and a folder that goes with it. Where the specification is at
 /// hand, every answer is judged by it.
 pub struct Server {
-    running: Running,
+    nodes: Vec<Running>,
+    front: Option<Front>,
     recording: Option<Recording>,
     config: Config,
     client: Client,
-    folder: TempDir,
     network: Option<Network>,
+    around: Around,
+}
+
+/// What outlives a restart. The cluster ends before its folder does.
+struct Around {
+    cluster: Option<Cluster>,
+    folder: TempDir,
 }
 
 /// The secret of the registration endpoint for scripts.
@@ -87,7 +102,8 @@ impl Server {
         change(&mut config);
         let specification = Specification::shared()?;
         let recorder = specification.map(|it| Arc::new(Recorder::new(it)));
-        Self::over(folder, config, recorder, None).await
+        let around = Around::of(folder).await?;
+        Self::over(around, config, recorder, None).await
     }
 
     /// Starts one with the name `name`, which other servers of `network` find. Its answers are not judged.
@@ -102,7 +118,8 @@ impl Server {
         let (folder, mut config) = Self::settings()?;
         network.configure(&mut config, folder.path(), name)?;
         change(&mut config);
-        Self::over(folder, config, None, Some(network.clone())).await
+        let around = Around::of(folder).await?;
+        Self::over(around, config, None, Some(network.clone())).await
     }
 
     fn settings() -> Result<(TempDir, Config), Failure> {
@@ -119,7 +136,7 @@ impl Server {
     }
 
     async fn over(
-        folder: TempDir,
+        around: Around,
         config: Config,
         recorder: Option<Arc<Recorder>>,
         network: Option<Network>,
@@ -128,8 +145,9 @@ impl Server {
         if let Some(network) = &network {
             outside.names = Arc::new(network.clone());
         }
-        let running = hearth_server::start(&config, outside).await?;
-        if let (Some(network), Some(address)) = (&network, running.addresses().first()) {
+        let (nodes, front) = around.nodes(&config, &outside).await?;
+        let address = address(&nodes, front.as_ref());
+        if let (Some(network), Some(address)) = (&network, address) {
             network.announce(config.server.name.as_str(), address.port());
         }
         // The client asks for one even where it only speaks HTTP; a second call finds it installed.
@@ -144,17 +162,18 @@ impl Server {
             Some(network) => network.client()?,
             None => Client::builder().no_proxy().build()?,
         };
-        let recording = match (recorder, running.addresses().first()) {
-            (Some(recorder), Some(address)) => Some(Recording::start(*address, recorder).await?),
+        let recording = match (recorder, address) {
+            (Some(recorder), Some(address)) => Some(Recording::start(address, recorder).await?),
             _ => None,
         };
         Ok(Self {
-            running,
+            nodes,
+            front,
             recording,
             config,
             client,
-            folder,
             network,
+            around,
         })
     }
 
@@ -163,9 +182,9 @@ impl Server {
     /// # Errors
     /// As [`hearth_server::start`].
     pub async fn restart(self) -> Result<Self, Failure> {
-        self.running.stop().await?;
+        stop_all(self.nodes).await?;
         let recorder = self.recording.as_ref().map(|it| it.recorder().clone());
-        Self::over(self.folder, self.config, recorder, self.network).await
+        Self::over(self.around, self.config, recorder, self.network).await
     }
 
     /// Stops it and removes its folder.
@@ -173,7 +192,7 @@ impl Server {
     /// # Errors
     /// If the store cannot be closed, or if one of its answers was not as the specification says.
     pub async fn stop(self) -> Result<(), Failure> {
-        self.running.stop().await?;
+        stop_all(self.nodes).await?;
         let faults = self.recording.map(|it| it.recorder().faults());
         match faults {
             Some(faults) if !faults.is_empty() => Err(Failure::Unspecified(Faults(faults))),
@@ -187,10 +206,24 @@ impl Server {
         self.recording.as_ref().map(|it| &**it.recorder())
     }
 
-    /// The server itself.
-    #[must_use]
-    pub fn running(&self) -> &Running {
-        &self.running
+    /// The accounts, as one of its nodes knows them.
+    ///
+    /// # Errors
+    /// If there is no node.
+    pub fn users(&self) -> Result<&Users, Failure> {
+        let node = self.nodes.first().ok_or(Failure::Empty)?;
+        Ok(node.node().users())
+    }
+
+    /// Lets all nodes take up another configuration.
+    ///
+    /// # Errors
+    /// As [`Running::reload`].
+    pub async fn reload(&self, config: &Config) -> Result<(), Failure> {
+        for (number, node) in self.nodes.iter().enumerate() {
+            node.reload(&self.around.configure(config, number)).await?;
+        }
+        Ok(())
     }
 
     /// How it was configured.
@@ -202,19 +235,26 @@ impl Server {
     /// The folder of everything that it keeps.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.around.folder.path()
     }
 
     /// The address of `path` there.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         let recorded = self.recording.as_ref().map(Recording::address);
-        let address = recorded.or_else(|| self.running.addresses().first().copied());
+        let address = recorded.or_else(|| address(&self.nodes, self.front.as_ref()));
         let scheme = match self.network {
             Some(_) => "https",
             None => "http",
         };
         address.map_or_else(String::new, |address| format!("{scheme}://{address}{path}"))
+    }
+
+    /// The address of `path` at a node itself, past what stands in front.
+    #[must_use]
+    pub fn node_url(&self, path: &str) -> String {
+        address(&self.nodes, None)
+            .map_or_else(String::new, |address| format!("http://{address}{path}"))
     }
 
     /// The client, for requests that [`Server::call`] cannot make.
@@ -263,4 +303,57 @@ impl Server {
             .unwrap_or_default()
             .to_owned())
     }
+}
+
+impl Around {
+    async fn of(folder: TempDir) -> Result<Self, Failure> {
+        let cluster = Cluster::start(folder.path()).await?;
+        Ok(Self { cluster, folder })
+    }
+
+    fn configure(&self, config: &Config, number: usize) -> Config {
+        match &self.cluster {
+            Some(cluster) => cluster.node(config, number),
+            None => config.clone(),
+        }
+    }
+
+    /// Starts the nodes, and what stands before them if there are several.
+    async fn nodes(
+        &self,
+        config: &Config,
+        outside: &Outside,
+    ) -> Result<(Vec<Running>, Option<Front>), Failure> {
+        let count = self.cluster.as_ref().map_or(1, |_| NODES);
+        let mut nodes = Vec::with_capacity(count);
+        for number in 0..count {
+            let config = self.configure(config, number);
+            nodes.push(hearth_server::start(&config, outside.clone()).await?);
+        }
+        let front = match &self.cluster {
+            Some(_) => {
+                let addresses: Vec<_> = nodes.iter().filter_map(first_address).collect();
+                Some(Front::start(self.folder.path(), config, &addresses).await?)
+            }
+            None => None,
+        };
+        Ok((nodes, front))
+    }
+}
+
+fn first_address(node: &Running) -> Option<SocketAddr> {
+    node.addresses().first().copied()
+}
+
+/// Where clients come in.
+fn address(nodes: &[Running], front: Option<&Front>) -> Option<SocketAddr> {
+    match front {
+        Some(front) => Some(front.address),
+        None => nodes.first().and_then(first_address),
+    }
+}
+
+async fn stop_all(nodes: Vec<Running>) -> Result<(), Failure> {
+    let stopped = join_all(nodes.into_iter().map(Running::stop)).await;
+    Ok(stopped.into_iter().collect::<Result<(), _>>()?)
 }

@@ -172,9 +172,9 @@ impl Sessions {
     }
 }
 
-/// Makes every node read `token` again after the commit of `batch`.
+/// Makes every node read `token` again once the commit of `batch` is answered.
 pub(crate) fn wake_shard(batch: &mut Batch, token: &Fingerprint) {
-    batch.wake(Topic::new(TOPIC, &token.shard().to_string()));
+    batch.wake_everywhere(Topic::new(TOPIC, &token.shard().to_string()));
 }
 
 impl Users {

@@ -13,6 +13,7 @@ use super::check::{by_auth_events, create_id};
 use crate::{
     Error, Member, Membership, StoredEvent,
     event::{EVENTS, EventRecord},
+    known_events::changed,
     membership_of,
     plan::Plan,
     state::Root,
@@ -66,13 +67,14 @@ impl Plan {
             pass_on,
         } = received;
         let id = pdu.event_id().to_owned();
-        if let Some(known) = self.event(&id).await?
-            && !known.is_outlier()
-        {
-            return match known.pdu.is_rejected() || known.soft_failed {
-                true => Err(Error::forbidden("the event was not allowed")),
-                false => Ok(id),
-            };
+        if let Some(known) = self.stored_event(&id).await? {
+            if !known.is_outlier() {
+                return match known.pdu.is_rejected() || known.soft_failed {
+                    true => Err(Error::forbidden("the event was not allowed")),
+                    false => Ok(id),
+                };
+            }
+            self.batch.wake(changed(&id));
         }
         let state_before = match given {
             Some(list) => self.given_state(&list).await?,
@@ -422,7 +424,7 @@ impl Plan {
         let Some(target) = redaction.pdu.redacts() else {
             return Ok(());
         };
-        match self.event(target).await? {
+        match self.stored_event(target).await? {
             Some(target) if !target.is_outlier() => {
                 let levels = self.levels_in(redaction.state_before).await?;
                 self.take_effect(redaction, &target, &levels).await

@@ -12,6 +12,7 @@ use super::accept::Mark;
 use crate::{
     Error, Rooms, StoredEvent,
     event::{EVENTS, EventRecord},
+    known_events::changed,
     plan::Plan,
     state::Root,
     timeline::{DEPTHS, EDGES},
@@ -38,12 +39,11 @@ impl Rooms {
 impl Plan {
     /// Plans an event of before: pages find it, but it is no news, and the current state stays.
     pub(crate) async fn add_history(&mut self, pdu: Pdu, state_before: Root) -> Result<(), Error> {
-        if self
-            .event(pdu.event_id())
-            .await?
-            .is_some_and(|event| !event.is_outlier())
-        {
-            return Ok(());
+        if let Some(known) = self.stored_event(pdu.event_id()).await? {
+            if !known.is_outlier() {
+                return Ok(());
+            }
+            self.batch.wake(changed(pdu.event_id()));
         }
         if let Mark::Rejected(denied) = self.judge_then(&pdu, state_before).await? {
             tracing::info!(event = %pdu.event_id(), reason = denied.reason, "rejected");

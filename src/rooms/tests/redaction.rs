@@ -24,6 +24,10 @@ async fn a_redacted_event_keeps_its_place_and_loses_its_content() {
     let id = house.say(&room, "bob", "regret").await;
     assert!(is_forbidden(&redact(&house, &room, "carol", &id).await));
     let before = house.view().await;
+    for rooms in [&house.rooms, &house.other] {
+        let event = rooms.event(&before, &id).await.unwrap().unwrap();
+        assert!(event.pdu.content().get().contains("regret"));
+    }
     let redaction = redact(&house, &room, "bob", &id).await.unwrap();
     let view = house.view().await;
     for rooms in [&house.rooms, &house.other] {

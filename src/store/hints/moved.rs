@@ -66,6 +66,14 @@ impl Moved {
         last.at.extend(names.into_iter().map(|name| (name, now)));
     }
 
+    /// From now on everything counts as moved: hints may have been missed.
+    pub fn forget(&self) {
+        let mut last = self.last.write();
+        last.now += 1;
+        last.forgotten = last.now;
+        last.at.clear();
+    }
+
     /// Whether none of the topics has moved since.
     #[must_use]
     pub fn is_still(&self, since: Moment, topics: &[TopicName]) -> bool {

@@ -18,11 +18,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::link::{Link, Lost, eval, group};
+use self::{
+    link::{Link, Lost, eval, group},
+    rounds::Rounds,
+};
 use super::{Hint, Hints, Lifetime, MemoryHints, Moved, memory::LIST_LIMIT};
 use crate::Error;
 
 mod link;
+mod rounds;
 
 /// How long Redis may take to take a connection, or to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -65,11 +69,22 @@ pub struct Options {
 /// Names a node in its hints, which come back to it.
 type NodeId = [u8; 8];
 
+/// What waits to be sent.
+enum Message {
+    /// To all.
+    Hint(Hint),
+    /// To all, whether they have heard what was sent before: the number of the round.
+    Ask(u64),
+    /// To the node that asked, its own words.
+    Heard(NodeId, u64),
+}
+
 /// Hints and ephemeral values over Redis.
 pub struct RedisHints {
     memory: Arc<MemoryHints>,
     link: Arc<Link>,
-    outbox: mpsc::Sender<Hint>,
+    outbox: mpsc::Sender<Message>,
+    rounds: Arc<Rounds>,
     tasks: [AbortHandle; 2],
 }
 
@@ -92,12 +107,21 @@ impl RedisHints {
         let link = Arc::new(Link::new(client, options.prefix));
         let memory = Arc::new(MemoryHints::new(now));
         let (outbox, waiting) = mpsc::channel(OUTBOX);
-        let sending = tokio::spawn(send(link.clone(), node, waiting));
-        let hearing = tokio::spawn(hear(link.clone(), node, memory.clone()));
+        let rounds = Arc::new(Rounds::default());
+        let sending = tokio::spawn(send(link.clone(), rounds.clone(), node, waiting));
+        let ears = Ears {
+            link: link.clone(),
+            node,
+            memory: memory.clone(),
+            rounds: rounds.clone(),
+            outbox: outbox.clone(),
+        };
+        let hearing = tokio::spawn(ears.hear());
         Ok(Self {
             memory,
             link,
             outbox,
+            rounds,
             tasks: [sending.abort_handle(), hearing.abort_handle()],
         })
     }
@@ -114,9 +138,23 @@ impl Drop for RedisHints {
 impl Hints for RedisHints {
     fn publish(&self, hint: Hint) {
         self.memory.publish(hint.clone());
-        if self.outbox.try_send(hint).is_err() {
+        if self.outbox.try_send(Message::Hint(hint)).is_err() {
             metrics::counter!("hearth_hints_lost_total").increment(1);
         }
+    }
+
+    fn publish_everywhere(&self, hint: Hint) -> BoxFuture<'static, ()> {
+        self.publish(hint);
+        let rounds = self.rounds.clone();
+        let round = rounds
+            .begin()
+            .filter(|round| self.outbox.try_send(Message::Ask(round.number)).is_ok());
+        async move {
+            if let Some(round) = round {
+                rounds.finish(round).await;
+            }
+        }
+        .boxed()
     }
 
     fn pass_on(&self, hint: Hint) {
@@ -257,55 +295,110 @@ impl Hints for RedisHints {
     }
 }
 
-/// Sends what waits to the other nodes, several hints together. What cannot be sent is lost.
-async fn send(link: Arc<Link>, node: NodeId, mut waiting: mpsc::Receiver<Hint>) {
-    let mut hints = Vec::with_capacity(TOGETHER);
-    while waiting.recv_many(&mut hints, TOGETHER).await > 0 {
+/// Sends what waits to the other nodes, several messages together. What cannot be sent is lost.
+async fn send(
+    link: Arc<Link>,
+    rounds: Arc<Rounds>,
+    node: NodeId,
+    mut waiting: mpsc::Receiver<Message>,
+) {
+    let mut messages = Vec::with_capacity(TOGETHER);
+    while waiting.recv_many(&mut messages, TOGETHER).await > 0 {
         let mut commands = pipe();
-        let channel = link.channel();
-        for hint in &hints {
-            let message = written(node, hint);
-            commands.cmd("PUBLISH").arg(&channel).arg(message).ignore();
+        let mut asked = Vec::new();
+        for message in &messages {
+            let publish = commands.cmd("PUBLISH");
+            match message {
+                Message::Hint(hint) => publish
+                    .arg(link.channel())
+                    .arg(written(node, hint))
+                    .ignore(),
+                Message::Ask(round) => {
+                    asked.push(*round);
+                    publish.arg(link.questions()).arg(question(node, *round))
+                }
+                Message::Heard(asker, round) => publish
+                    .arg(link.answers(asker))
+                    .arg(&round.to_be_bytes())
+                    .ignore(),
+            };
         }
-        if link.send(&commands).await.is_err() {
-            let lost = u64::try_from(hints.len()).unwrap_or(u64::MAX);
-            metrics::counter!("hearth_hints_lost_total").increment(lost);
+        match link.send(&commands).await {
+            Ok(listeners) => asked
+                .into_iter()
+                .zip(listeners)
+                .for_each(|(round, listeners)| rounds.asked(round, listeners)),
+            Err(Lost) => {
+                rounds.give_up(asked);
+                let lost = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+                metrics::counter!("hearth_hints_lost_total").increment(lost);
+            }
         }
-        hints.clear();
+        messages.clear();
     }
 }
 
-/// Hears what other nodes say, and passes it on. Connects again for as long as it takes.
-async fn hear(link: Arc<Link>, node: NodeId, memory: Arc<MemoryHints>) {
-    loop {
-        if let Err(error) = listen(&link, node, &memory).await {
-            link.lose(&error);
-        }
-        sleep(PAUSE).await;
-    }
+/// Hears what other nodes say.
+struct Ears {
+    link: Arc<Link>,
+    node: NodeId,
+    memory: Arc<MemoryHints>,
+    rounds: Arc<Rounds>,
+    outbox: mpsc::Sender<Message>,
 }
 
-async fn listen(link: &Link, node: NodeId, memory: &MemoryHints) -> Result<(), RedisError> {
-    let connected = timeout(PATIENCE, link.client.get_async_pubsub()).await;
-    let mut hearing = connected.map_err(late)??;
-    let subscribed = timeout(PATIENCE, hearing.subscribe(link.channel())).await;
-    subscribed.map_err(late)??;
-    link.heard().await;
-    let (mut sink, mut messages) = hearing.split();
-    loop {
-        match timeout(LOOK, messages.next()).await {
-            Ok(Some(message)) => {
-                if let Some((from, hint)) = read(message.get_payload_bytes())
-                    && from != node
-                {
-                    memory.pass_on(hint);
+impl Ears {
+    /// Passes on what it hears. Connects again for as long as it takes.
+    async fn hear(self) {
+        loop {
+            if let Err(error) = self.listen().await {
+                self.link.lose(&error);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn listen(&self) -> Result<(), RedisError> {
+        let link = &self.link;
+        let connected = timeout(PATIENCE, link.client.get_async_pubsub()).await;
+        let mut hearing = connected.map_err(late)??;
+        let channels = [link.channel(), link.questions(), link.answers(&self.node)];
+        let subscribed = timeout(PATIENCE, hearing.subscribe(&channels)).await;
+        subscribed.map_err(late)??;
+        link.heard().await;
+        let (mut sink, mut messages) = hearing.split();
+        loop {
+            match timeout(LOOK, messages.next()).await {
+                Ok(Some(message)) => {
+                    self.take_in(message.get_channel_name(), message.get_payload_bytes())
+                }
+                Ok(None) => return Ok(()),
+                // Silence: either nobody has news, or Redis is gone without a word.
+                Err(_) => {
+                    let alive = timeout(PATIENCE, sink.ping::<::redis::Value>()).await;
+                    alive.map_err(late)??;
                 }
             }
-            Ok(None) => return Ok(()),
-            // Silence: either nobody has news, or Redis is gone without a word.
-            Err(_) => {
-                let alive = timeout(PATIENCE, sink.ping::<::redis::Value>()).await;
-                alive.map_err(late)??;
+        }
+    }
+
+    fn take_in(&self, channel: &str, message: &[u8]) {
+        if channel == self.link.channel() {
+            if let Some((from, hint)) = read(message)
+                && from != self.node
+            {
+                self.memory.pass_on(hint);
+            }
+        } else if let Some((asker, round)) = message.split_first_chunk::<8>() {
+            let Ok(round) = round.try_into().map(u64::from_be_bytes) else {
+                // An answer: eight bytes alone.
+                self.rounds.answered(u64::from_be_bytes(*asker));
+                return;
+            };
+            match *asker == self.node {
+                true => self.rounds.answered(round),
+                // Who is not answered waits a little longer.
+                false => drop(self.outbox.try_send(Message::Heard(*asker, round))),
             }
         }
     }
@@ -320,6 +413,11 @@ fn written(node: NodeId, hint: &Hint) -> Vec<u8> {
     let mut message = node.to_vec();
     message.extend_from_slice(&hint.to_bytes());
     message
+}
+
+/// A question as it is sent: the node that asks, then the number of the round.
+fn question(node: NodeId, round: u64) -> Vec<u8> {
+    [node, round.to_be_bytes()].concat()
 }
 
 /// What [`written`] wrote; `None` if another version, or somebody else, wrote it.

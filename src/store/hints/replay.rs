@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     sync::broadcast::error::RecvError,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::{Hint, Hints};
@@ -22,6 +22,9 @@ use crate::{Engine, Error};
 
 /// How often the store is asked. Hints that were not heard by the next time are passed on.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// After this long without a look, what was there to see may be gone: the store keeps it for some minutes.
+const TOO_LONG: Duration = Duration::from_secs(60);
 
 /// How many heard hints are remembered at most. More of them within a second mean that some readers wake twice.
 const REMEMBERED: usize = 1 << 16;
@@ -59,6 +62,7 @@ impl Replay {
                 engine,
                 hints,
                 mark: None,
+                looked: Instant::now(),
                 heard: Heard::default(),
                 unheard: Vec::new(),
             };
@@ -92,6 +96,8 @@ struct Watch {
     engine: Arc<dyn Engine>,
     hints: Arc<dyn Hints>,
     mark: Option<Mark>,
+    /// When all that there was had been seen.
+    looked: Instant,
     heard: Heard,
     /// Found the last time, and not heard then.
     unheard: Vec<Hint>,
@@ -106,6 +112,10 @@ impl Watch {
                 self.hints.pass_on(hint);
             }
         }
+        let now = Instant::now();
+        if now.duration_since(self.looked) > TOO_LONG {
+            self.hints.moved().forget();
+        }
         loop {
             let Some(found) = self.engine.concerned(self.mark).await? else {
                 return Ok(false);
@@ -115,6 +125,7 @@ impl Watch {
             self.unheard
                 .extend(news.filter(|hint| !self.heard.has(hint)));
             if !found.more {
+                self.looked = now;
                 return Ok(true);
             }
         }

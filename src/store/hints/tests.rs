@@ -297,7 +297,25 @@ async fn over_redis() {
     let (one, two) = (server.hints(), server.hints());
     connected(&one, &two).await;
     connected(&two, &one).await;
+    heard_everywhere(&one, &two).await;
     suite(one, two).await;
+}
+
+/// Once it is told, the other node need not be waited for.
+async fn heard_everywhere(one: &RedisHints, two: &RedisHints) {
+    let mut there = two.subscribe();
+    let moved = two.moved();
+    let topic = moved.name('x', "$event");
+    for n in 1..=20 {
+        let before = moved.now();
+        one.publish_everywhere(Hint {
+            topics: [Topic::new('x', "$event")].into(),
+            position: Position(n),
+        })
+        .await;
+        assert_eq!(there.try_recv().unwrap().position, Position(n));
+        assert!(!moved.is_still(before, &[topic]));
+    }
 }
 
 /// Redis goes: each node goes on by itself. It comes back, empty: they meet again.
@@ -318,10 +336,12 @@ async fn redis_goes_and_comes_back() {
     assert_eq!(one.add("n", 1, LONG).await.unwrap(), 2);
     assert_eq!(one.list("s/a/").await.unwrap().len(), 1);
     let mut own = one.subscribe();
-    one.publish(Hint {
+    // Nobody can be asked, which holds nothing up.
+    one.publish_everywhere(Hint {
         topics: [Topic::new('r', "!a")].into(),
         position: Position(1),
-    });
+    })
+    .await;
     assert_eq!(own.try_recv().unwrap().position, Position(1));
     server.run();
     connected(&one, &two).await;

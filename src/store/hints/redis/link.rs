@@ -12,7 +12,7 @@ use ::redis::{
 use bytes::Bytes;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{super::memory::LIST_LIMIT, PATIENCE};
+use super::{super::memory::LIST_LIMIT, NodeId, PATIENCE};
 
 /// How long nobody tries to connect after that failed, unless Redis was heard of meanwhile.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -87,6 +87,16 @@ impl Link {
         format!("{}hints", self.prefix)
     }
 
+    /// Where nodes are asked whether they have heard.
+    pub(super) fn questions(&self) -> String {
+        format!("{}asks", self.prefix)
+    }
+
+    /// Where a node is answered.
+    pub(super) fn answers(&self, node: &NodeId) -> String {
+        format!("{}heard:{:016x}", self.prefix, u64::from_be_bytes(*node))
+    }
+
     fn config() -> AsyncConnectionConfig {
         AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
@@ -131,10 +141,11 @@ impl Link {
         }
     }
 
-    pub(super) async fn send(&self, commands: &Pipeline) -> Result<(), Lost> {
+    /// Sends several commands; gives the numbers that those answer which are not ignored.
+    pub(super) async fn send(&self, commands: &Pipeline) -> Result<Vec<u64>, Lost> {
         let mut connection = self.connection().await?;
-        match commands.exec_async(&mut connection).await {
-            Ok(()) => Ok(()),
+        match commands.query_async(&mut connection).await {
+            Ok(numbers) => Ok(numbers),
             Err(error) => Err(self.failed(&error).await),
         }
     }

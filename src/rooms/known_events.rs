@@ -1,0 +1,136 @@
+//! Owns the memory of events that were read lately. An event is written once, but a redaction empties it and one of which only
+//! itself was known may find its place, on any node: such a change wakes the event's topic, and what was read before that is not
+//! believed any more.
+//!
+//! A hint may come late, so that a reader may see the earlier form for moments. Whoever plans a change of an event reads it
+//! from the view ([`Rooms::stored_event`]).
+
+use std::sync::Arc;
+
+use hearth_store::{Moment, Store, Topic, View};
+use quick_cache::sync::Cache;
+use ruma::{EventId, OwnedEventId};
+
+use crate::{Error, Rooms, StoredEvent, event::EVENTS};
+
+/// How many events are kept in memory.
+const CACHED: usize = 8192;
+
+/// The letter of the topics of events.
+const TOPIC: char = 'x';
+
+/// What wakes when the record of an event changes.
+pub(crate) fn changed(event_id: &EventId) -> Topic {
+    Topic::new(TOPIC, event_id.as_str())
+}
+
+/// The events that were read lately.
+pub(crate) struct KnownEvents(Cache<OwnedEventId, Known>);
+
+#[derive(Clone)]
+struct Known {
+    /// A moment before it was read.
+    since: Moment,
+    event: Arc<StoredEvent>,
+}
+
+impl Default for KnownEvents {
+    fn default() -> Self {
+        Self(Cache::new(CACHED))
+    }
+}
+
+impl KnownEvents {
+    /// The event, if it is remembered as it still is.
+    fn get(&self, store: &Store, event_id: &EventId) -> Option<Arc<StoredEvent>> {
+        let known = self.0.get(event_id)?;
+        // A redaction is final.
+        if known.event.redacted_by.is_some() {
+            return Some(known.event);
+        }
+        let moved = store.hints().moved();
+        let topic = moved.name(TOPIC, event_id.as_str());
+        moved.is_still(known.since, &[topic]).then_some(known.event)
+    }
+
+    /// Remembers an event that was read from a view of after `since`.
+    pub(crate) fn note(&self, event_id: OwnedEventId, since: Moment, event: Arc<StoredEvent>) {
+        self.0.insert(event_id, Known { since, event });
+    }
+
+    /// Forgets an event that is removed.
+    pub(crate) fn forget(&self, event_id: &EventId) {
+        self.0.remove(event_id);
+    }
+}
+
+impl Rooms {
+    /// The event with this id; nothing for one that this server does not have, or that was committed after the view.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn event(
+        &self,
+        view: &View,
+        event_id: &EventId,
+    ) -> Result<Option<Arc<StoredEvent>>, Error> {
+        match self.0.events.get(&self.0.store, event_id) {
+            Some(found) => Ok((found.position <= view.position()).then_some(found)),
+            None => self.stored_event(view, event_id).await,
+        }
+    }
+
+    /// As [`Rooms::event`], as it is in the view whatever is remembered: for who plans a change of it.
+    pub(crate) async fn stored_event(
+        &self,
+        view: &View,
+        event_id: &EventId,
+    ) -> Result<Option<Arc<StoredEvent>>, Error> {
+        let Some(record) = view.get(&EVENTS, event_id.as_str()).await? else {
+            return Ok(None);
+        };
+        let event = record.read_as(event_id.to_owned())?;
+        let known = &self.0.events;
+        known.note(event_id.to_owned(), view.moment(), event.clone());
+        Ok(Some(event))
+    }
+
+    /// The events with these ids, in the order asked for.
+    ///
+    /// # Errors
+    /// Those of the store; `Corrupt` when one is missing.
+    pub(crate) async fn known_events(
+        &self,
+        view: &View,
+        ids: impl IntoIterator<Item = impl AsRef<EventId>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let (events, store) = (&self.0.events, &self.0.store);
+        let ids: Vec<OwnedEventId> = ids.into_iter().map(|id| id.as_ref().to_owned()).collect();
+        let mut found: Vec<_> = ids.iter().map(|id| events.get(store, id)).collect();
+        let missing: Vec<_> = (0..ids.len()).filter(|i| found[*i].is_none()).collect();
+        if !missing.is_empty() {
+            let keys: Vec<_> = missing.iter().map(|i| ids[*i].as_str()).collect();
+            let records = view.get_many(&EVENTS, keys).await?;
+            for (index, record) in missing.into_iter().zip(records) {
+                let record = record.ok_or_else(|| {
+                    Error::corrupt(format!("the event {} is missing", ids[index]))
+                })?;
+                let event = record.read_as(ids[index].clone())?;
+                events.note(ids[index].clone(), view.moment(), event.clone());
+                found[index] = Some(event);
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The event that an index names.
+    pub(crate) async fn known_event(
+        &self,
+        view: &View,
+        event_id: &EventId,
+    ) -> Result<Arc<StoredEvent>, Error> {
+        self.event(view, event_id)
+            .await?
+            .ok_or_else(|| Error::corrupt(format!("the event {event_id} is missing")))
+    }
+}
