@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Hearth's tests: all of them, or the parts that are named.
-#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows] [cluster]
+#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows] [cluster] [faults]
+#   ./test.sh faults COUNT | faults --seed S | faults --from S COUNT      as many seeds of the fault test, or those
 set -uo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}"
@@ -74,8 +75,26 @@ converse() {
     return "$result"
 }
 
+# Three nodes over PostgreSQL and Redis, and everything that can happen to them: see src/testkit/faults/main.rs.
+part_faults() {
+    for program in redis-server initdb; do
+        command -v "$program" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$program" >/dev/null || {
+            echo "$program is missing (Debian: apt-get install postgresql redis-server)"
+            return 77
+        }
+    done
+    cargo build --locked --package hearth-server --bin hearth --package hearth-testkit --bin faults --bin tally || return 1
+    "$CARGO_TARGET_DIR/debug/faults" "${@:-5}"
+}
+
+if [ "${1:-}" = faults ]; then
+    shift
+    part_faults "$@"
+    exit
+fi
+
 passed=0 failed=0 skipped=0
-for part in "${@:-format tidy lint deny unit flows cluster}"; do
+for part in "${@:-format tidy lint deny unit flows cluster faults}"; do
     for name in $part; do
         declare -F "part_$name" >/dev/null || { echo "no part is called $name" >&2; exit 2; }
         echo "== $name"

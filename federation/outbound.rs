@@ -1,6 +1,9 @@
 //! Sending to other servers: from the log of what is to be sent to one durable queue for each of them, and from there in
 //! transactions. A server that does not answer delays no other. Must never forget anything durable before it is answered.
 //!
+//! One node distributes, and each server belongs to one of [`SHARES`] shares, of which each has one node that sends: by
+//! leases, which every batch asserts. Others tell the sender over hints what is new, and hand it what may be lost.
+//!
 //! | file | what |
 //! |---|---|
 //! | `tail.rs` | from the log to the queues |
@@ -8,24 +11,30 @@
 //! | `deliver.rs` | from a queue to its server |
 //! | `devices.rs` | changes of our users' devices |
 //! | `ephemeral.rs` | what may be lost |
+//! | `shares.rs` | which node sends to which server |
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#transactions>
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use hearth_rooms::Rooms;
-use hearth_store::Store;
+use hearth_store::{
+    Hint, Store,
+    leases::{Held, Leases},
+};
 use hearth_users::Users;
 use parking_lot::Mutex;
 use ruma::OwnedServerName;
 use tokio::sync::{Semaphore, watch};
 
+use self::shares::Shares;
 use crate::reach::Peers;
 
 mod deliver;
 mod devices;
 pub(crate) mod ephemeral;
 mod queue;
+mod shares;
 mod tail;
 
 pub(crate) use queue::queue;
@@ -48,12 +57,13 @@ pub(crate) struct Shared {
     /// The servers for which a task works, and whether it is to look again.
     working: Mutex<HashMap<OwnedServerName, bool>>,
     slots: Arc<Semaphore>,
+    shares: Shares,
 }
 
 impl Outbound {
-    /// Sends what `rooms` has for others, through `peers`.
+    /// Sends what `rooms` has for others, through `peers`, as far as `leases` say that it is this node's work.
     #[must_use]
-    pub fn new(peers: Peers, store: Store, rooms: Rooms, users: Users) -> Self {
+    pub fn new(peers: Peers, store: Store, rooms: Rooms, users: Users, leases: &Leases) -> Self {
         Self(Arc::new(Shared {
             peers,
             store,
@@ -61,13 +71,15 @@ impl Outbound {
             users,
             working: Mutex::default(),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            shares: Shares::of(leases),
         }))
     }
 
-    /// Sends until `stop` says so. What is not sent then is sent after the next start.
+    /// Sends until `stop` says so. What is not sent then is sent after the next start, or by another node.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut hints = self.0.store.hints().subscribe();
         let mut news = self.0.peers.news();
+        let mut changes = self.0.shares.changes();
         loop {
             if let Err(error) = self.tail().await {
                 tracing::warn!(%error, "what is to be sent is not distributed now");
@@ -80,25 +92,41 @@ impl Outbound {
             }
             loop {
                 tokio::select! {
-                    _ = stop.wait_for(|stop| *stop) => return,
-                    server = news.recv() => if let Ok(server) = server {
-                        self.serve(&server);
-                    } else {
-                        break;
+                    () = stopped(&mut stop) => return,
+                    server = news.recv() => match server {
+                        Ok(server) => self.announce([server]).await,
+                        Err(_) => break,
                     },
+                    // The work under a lease that came is looked for; one that went leaves none.
+                    Ok(()) = changes.changed() => break,
                     hint = hints.recv() => match hint {
-                        Ok(hint) if !concerns_rooms(&hint) => {}
+                        Ok(hint) => {
+                            self.take_in(&hint).await;
+                            if concerns_rooms(&hint) && self.distribution().is_some() {
+                                break;
+                            }
+                        }
                         // One that was lost counts as one for us.
-                        _ => break,
+                        Err(_) => break,
                     },
                     () = tokio::time::sleep(TICK) => break,
                 }
             }
         }
     }
+
+    /// The lease on the step from the log to the queues, if this node has it.
+    fn distribution(&self) -> Option<Held> {
+        self.0.shares.distribution()
+    }
 }
 
-fn concerns_rooms(hint: &hearth_store::Hint) -> bool {
+/// Waits until it is time to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    stop.wait_for(|stop| *stop).await.ok();
+}
+
+fn concerns_rooms(hint: &Hint) -> bool {
     let mut topics = hint.topics.iter();
     topics.any(|topic| matches!(topic.parts(), Some(('r', _))))
 }

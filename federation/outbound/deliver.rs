@@ -30,8 +30,11 @@ struct Parcel {
 }
 
 impl Outbound {
-    /// Has a task work for the server, if none does.
+    /// Has a task work for the server, if none does and it is this node's business.
     pub(super) fn serve(&self, server: &ServerName) {
+        if self.0.shares.lease(server).is_none() {
+            return;
+        }
         let mut working = self.0.working.lock();
         if let Some(again) = working.get_mut(server) {
             *again = true;
@@ -48,7 +51,9 @@ impl Outbound {
         let mut waiting = queue::servers(&view).await?;
         waiting.extend(self.0.peers.ephemeral().servers());
         for server in waiting {
-            if self.0.peers.left_alone_until(&server).await <= self.now() {
+            if self.0.shares.lease(&server).is_some()
+                && self.0.peers.left_alone_until(&server).await <= self.now()
+            {
                 self.serve(&server);
             }
         }
@@ -57,6 +62,9 @@ impl Outbound {
 
     /// Sends the next transaction; whether there was one.
     async fn send_next(&self, server: &ServerName) -> Result<bool, Undone> {
+        let Some(lease) = self.0.shares.lease(server) else {
+            return Err(Undone("it is another node's business now".to_owned()));
+        };
         let view = self.0.store.view().await?;
         let load = queue::next(&view, server, (MAX_EVENTS, MAX_MESSAGES)).await?;
         let mut parcel = self.pack(&view, &load).await?;
@@ -73,6 +81,7 @@ impl Outbound {
             return Ok(!is_empty);
         }
         let mut batch = Batch::new();
+        lease.assert(&mut batch);
         queue::plan_done(&mut batch, server, &load);
         match self.0.store.commit(batch).await {
             Ok(_) | Err(CommitError::Conflict) => Ok(true),

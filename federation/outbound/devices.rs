@@ -20,13 +20,17 @@ impl Outbound {
     /// Tells of all changes that were not told.
     pub(super) async fn tell_devices(&self) -> Result<(), hearth_rooms::Error> {
         loop {
+            let Some(lease) = self.distribution() else {
+                return Ok(());
+            };
             let view = self.0.store.view().await?;
             let changed = self.0.rooms.changed_devices(&view, TOGETHER).await?;
             if changed.is_empty() {
                 return Ok(());
             }
             let mut batch = Batch::new();
-            let mut touched = Vec::new();
+            lease.assert(&mut batch);
+            let mut touched = Vec::<OwnedServerName>::new();
             for (user, position) in changed {
                 Rooms::plan_devices_told(&mut batch, &user, position);
                 if !self.0.rooms.is_local(&user) {
@@ -41,9 +45,7 @@ impl Outbound {
                 }
             }
             match self.0.store.commit(batch).await {
-                Ok(_) => touched
-                    .iter()
-                    .for_each(|server: &OwnedServerName| self.serve(server)),
+                Ok(_) => self.announce(touched).await,
                 // There was another change, or another node was faster.
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Failed(error)) => return Err(error.into()),

@@ -1,5 +1,5 @@
 //! Owns the step from the log of what is to be sent to the queues of servers. The log is emptied with the same commit, so
-//! nothing is distributed twice, on whatever node. Must never hold more than a page of it.
+//! nothing is distributed twice, on whatever node, and the lease on it keeps nodes out of each other's way. Must never hold more than a page of it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,12 +20,16 @@ impl Outbound {
     /// Distributes everything that is in the log.
     pub(super) async fn tail(&self) -> Result<(), hearth_rooms::Error> {
         loop {
+            let Some(lease) = self.distribution() else {
+                return Ok(());
+            };
             let view = self.0.store.view().await?;
             let page = self.0.rooms.outgoing(&view, TOGETHER).await?;
             if page.is_empty() {
                 return Ok(());
             }
             let mut batch = Batch::new();
+            lease.assert(&mut batch);
             let mut touched = BTreeSet::new();
             let mut servers = HashMap::new();
             for item in &page {
@@ -39,8 +43,8 @@ impl Outbound {
             }
             Rooms::plan_distributed(&mut batch, &page);
             match self.0.store.commit(batch).await {
-                Ok(_) => touched.iter().for_each(|server| self.serve(server)),
-                // Another node was faster.
+                Ok(_) => self.announce(touched).await,
+                // The lease is another node's, or rooms moved.
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Failed(error)) => return Err(error.into()),
             }

@@ -130,6 +130,11 @@ impl Destinations {
         }
     }
 
+    /// Forgets what is known in memory of how the server failed.
+    pub(crate) fn reconsider(&self, server: &ServerName) {
+        self.known.remove(server);
+    }
+
     async fn failures(&self, server: &ServerName) -> Failures {
         if let Some(known) = self.known.get(server) {
             return known;

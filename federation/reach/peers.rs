@@ -124,6 +124,11 @@ impl Peers {
         self.0.destinations.until(server).await
     }
 
+    /// Reads again how the server failed: another node may have heard of it.
+    pub(crate) fn reconsider(&self, server: &ServerName) {
+        self.0.destinations.reconsider(server);
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> &Store {
         &self.0.store

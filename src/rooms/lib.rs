@@ -11,6 +11,7 @@
 //! | what comes from other servers | `receive/`, `remote.rs` |
 //! | the state of a room | `state.rs`, `snapshot.rs` |
 //! | who may see what | `visibility.rs` |
+//! | what a node remembers, and forgets when another one changes it | `known_events.rs`, `known_rooms.rs` |
 //! | how a room goes | `purge.rs` |
 //! | what is found by its words | `search.rs` |
 //!
@@ -67,7 +68,7 @@ pub use outgoing::Outgoing;
 pub use place::{NoPlace, Place};
 pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
-pub use receive::{Admitted, Draft, RemoteInvite, RemoteTransaction, StateOf};
+pub use receive::{Admitted, Draft, RemoteInvite, RemoteTransaction, Standing, StateOf};
 pub use relation::{RelationFilter, RelationPage, Thread};
 pub use remote::{Asked, JoinedState, Message, NoAnswer, Remote, StateIds, Template};
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};

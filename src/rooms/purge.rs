@@ -2,7 +2,7 @@
 //! them nodes of state trees, become garbage. Must never remove a room in which a user of this server is, is invited, or
 //! which one remembers: the head is asserted, and whatever makes somebody part of a room changes it.
 //!
-//! Any number of nodes may do this at once, and stop anywhere: a room is first taken out of sight and noted in [`PURGES`] in
+//! A lease keeps nodes from doing this at once; and they may stop anywhere: a room is first taken out of sight and noted in [`PURGES`] in
 //! one batch; each further step asserts that note and removes a bounded number of records. The note goes last, and no room
 //! is made under an id that has one.
 //!
@@ -10,7 +10,9 @@
 
 use std::time::Duration;
 
-use hearth_store::{Batch, CommitError, Direction, Family, Part, Position, ReadPart, Table, View};
+use hearth_store::{
+    Batch, CommitError, Direction, Family, Part, Position, ReadPart, Table, View, leases::Held,
+};
 use ruma::{EventId, UserId};
 
 use crate::{
@@ -67,16 +69,16 @@ pub(crate) fn note_forgotten(batch: &mut Batch, room_id: &str, now: u64) {
 }
 
 impl Rooms {
-    /// Does a bounded piece of the removal of rooms that nobody here has remembered for `kept_for`. To be called again at once
-    /// while there is more to do.
+    /// Does a bounded piece of the removal of rooms that nobody here has remembered for `kept_for`, under `lease`. To be called
+    /// again at once while there is more to do.
     ///
     /// # Errors
     /// Those of the store. The next step goes on from where this one was.
-    pub async fn purge_step(&self, kept_for: Duration) -> Result<PurgeStep, Error> {
+    pub async fn purge_step(&self, kept_for: Duration, lease: &Held) -> Result<PurgeStep, Error> {
         let view = self.0.store.view().await?;
         let begun = view.scan(&PURGES, ""..LAST, Direction::Forward, 1).await?;
         if let Some((room_id, begun)) = begun.into_iter().next() {
-            return self.purge_some(&view, &room_id, begun).await;
+            return self.purge_some(&view, &room_id, begun, lease).await;
         }
         let oldest = view
             .scan(&FORSAKEN, (0,)..(u64::MAX,), Direction::Forward, 1)
@@ -89,7 +91,7 @@ impl Rooms {
             return Ok(PurgeStep::default());
         }
         let batch = self.plan_decision(&view, time, &room_id).await?;
-        self.commit_step(batch).await
+        self.commit_step(batch, lease).await
     }
 
     /// Whether a room in which nobody may be left is to be removed: if so, it is taken out of sight.
@@ -168,6 +170,7 @@ impl Rooms {
         view: &View,
         room_id: &str,
         (number, after): (u64, Position),
+        lease: &Held,
     ) -> Result<PurgeStep, Error> {
         let mut batch = Batch::new();
         batch.assert_equals(&PURGES, room_id, (number, after));
@@ -188,7 +191,7 @@ impl Rooms {
         clear(view, &mut batch, &ROOM_ALIASES, (room_id,)).await?;
         clear(view, &mut batch, &ROOM_SERVERS, (room_id,)).await?;
         if !batch.writes.is_empty() {
-            return self.commit_step(batch).await;
+            return self.commit_step(batch, lease).await;
         }
         // Nobody else ever has this number, so this needs no assertion.
         self.0.store.delete_prefix(&NODES, (number,)).await?;
@@ -196,7 +199,7 @@ impl Rooms {
         batch.delete(&SIGNALLED, room_id);
         batch.delete(&NUMBERS, number);
         batch.delete(&PURGES, room_id);
-        let mut step = self.commit_step(batch).await?;
+        let mut step = self.commit_step(batch, lease).await?;
         step.removed = (step.records > 0).then(|| room_id.to_owned());
         Ok(step)
     }
@@ -254,11 +257,12 @@ impl Rooms {
         Ok(())
     }
 
-    async fn commit_step(&self, batch: Batch) -> Result<PurgeStep, Error> {
+    async fn commit_step(&self, mut batch: Batch, lease: &Held) -> Result<PurgeStep, Error> {
         let records = batch.writes.len();
+        lease.assert(&mut batch);
         let done = match self.0.store.commit(batch).await {
             Ok(_) => records,
-            // Another node did the same, or somebody came back: the next step sees how it is now.
+            // The lease is another node's by now, or somebody came back: the next step sees how it is now.
             Err(CommitError::Conflict) => 0,
             Err(CommitError::Failed(error)) => return Err(error.into()),
         };

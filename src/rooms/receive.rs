@@ -37,4 +37,5 @@ pub use invite::RemoteInvite;
 pub use resident::{Admitted, Draft};
 pub use serve::StateOf;
 pub use stage::Transaction as RemoteTransaction;
+pub use work::Standing;
 pub(crate) use work::Workers;

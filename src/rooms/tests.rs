@@ -17,7 +17,11 @@ use std::sync::Arc;
 
 use hearth_base::{ManualClock, Millis, SeededRng};
 use hearth_protocol::SigningKey;
-use hearth_store::{MemoryHints, Store, View, engines::rocksdb};
+use hearth_store::{
+    MemoryHints, Store, View,
+    engines::rocksdb,
+    leases::{self, Held},
+};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId, server_name};
 use serde_json::{Value, value::to_raw_value};
 
@@ -56,6 +60,16 @@ impl House {
             clock: clock.clone(),
             _folder: folder,
         }
+    }
+
+    /// A lease, for work that asserts one.
+    pub(crate) async fn lease(&self) -> Held {
+        let about = leases::About::default();
+        let node = leases::NodeId([1; 8]);
+        let own = leases::Leases::join(self.store.clone(), node, about);
+        let own = own.await.unwrap();
+        let mut kept = own.keep("work");
+        leases::held(&mut kept).await.unwrap()
     }
 
     pub(crate) async fn view(&self) -> View {

@@ -51,6 +51,9 @@ enum Verb {
     /// Registration tokens, for `registration.mode = "token"`.
     #[command(subcommand)]
     Token(Token),
+    /// The nodes that serve from one database.
+    #[command(subcommand)]
+    Cluster(Cluster),
     /// Copies the database and the signing key to a folder; works while the server runs.
     Backup {
         /// Missing, empty, or with earlier backups, of which the last seven are kept.
@@ -117,6 +120,12 @@ enum Token {
         /// Which.
         token: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Cluster {
+    /// Prints the nodes that live: name, version, age, address, and the work that each does for all.
+    Status,
 }
 
 #[derive(Debug, Args)]
@@ -280,6 +289,7 @@ fn command(line: &Line) -> Result<(), Error> {
             },
         )?,
         Verb::User(user) => ask(&config, &user.command()?)?,
+        Verb::Cluster(Cluster::Status) => ask(&config, &Command::ClusterStatus)?,
         Verb::Token(token) => ask(&config, &token.command())?,
     };
     say(&mut std::io::stdout(), &text);

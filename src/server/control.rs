@@ -60,6 +60,8 @@ pub(crate) enum Command {
     ListTokens,
     /// Ends a registration token.
     DeleteToken { token: String },
+    /// The nodes that live.
+    ClusterStatus,
     /// Copies the store and the key to a folder, an absolute path.
     Backup { target: std::path::PathBuf },
 }

@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `command_line.rs` | `hearth serve`, `check-config`, `user`, `backup`, `restore`, `migrate`, `version` |
+//! | `command_line.rs` | `hearth serve`, `check-config`, `user`, `cluster`, `backup`, `restore`, `migrate`, `version` |
 //! | `node.rs` | a store, the services over it and the endpoints: a server without sockets |
 //! | `storage.rs` | which engine and which hints there are |
 //! | `transfer.rs` | a store brought to another place: `restore`, `migrate` |
@@ -15,12 +15,14 @@
 //! | `front.rs` | what surrounds every endpoint: CORS, compression, panics, metrics |
 //! | `health.rs` | whether requests should be sent here |
 //! | `pace.rs` | the rate limit |
+//! | `cluster.rs` | this node among others: coming, going, and work that one does for all |
 //! | `removal.rs` | the removal of forgotten rooms, in the background |
 //! | `telemetry.rs` | metrics |
 //! | `memory.rs` | how the process gives memory back, and how many files it may open |
 //! | `control.rs` | the socket over which the command line talks to a running server |
 //! | `errors.rs` | why a command cannot be done |
 
+mod cluster;
 pub mod command_line;
 mod control;
 mod errors;

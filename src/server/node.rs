@@ -2,14 +2,14 @@
 //!
 //! Owns the order in which things are made and closed. Must never read the configuration by itself: it is handed in.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use hearth_base::{
     Clock, Rng, SystemClock, SystemRng,
     config::{Config, RegistrationMode},
 };
-use hearth_client_api::{App, Notices, Registration, Services, Settings, Support};
+use hearth_client_api::{App, Notices, RateLimit, Registration, Services, Settings, Support};
 use hearth_federation::{
     Federation,
     outbound::Outbound,
@@ -17,13 +17,13 @@ use hearth_federation::{
 };
 use hearth_protocol::{RoomVersion, SigningKey};
 use hearth_rooms::Rooms;
-use hearth_store::{Replay, Store};
+use hearth_store::{Replay, Store, leases::Leases};
 use hearth_sync::Sync;
 use hearth_users::Users;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
-    Error, front,
+    Error, cluster, front,
     health::Health,
     pace::Pace,
     storage::{self, Opened},
@@ -173,20 +173,25 @@ impl Node {
             name: config.notices.display_name.clone(),
         };
         settings.max_body_bytes = config.limits.request_body.0;
-        settings.rate_limit = Pace::of(&config.limits, self.clock.clone());
+        let hints = self.store.hints();
+        let shared = config.redis.url.is_some().then(|| hints.clone());
+        let pace = Pace::of(&config.limits, self.clock.clone(), shared);
+        settings.rate_limit = pace.map(|pace| pace as Arc<dyn RateLimit>);
         settings
     }
 
-    /// Takes up what was left when the server stopped, and sends to other servers until `stop` says so.
-    pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
-        if let Err(error) = self.rooms.resume().await {
-            tracing::error!(%error, "what came in before the last stop is not taken up");
-        }
+    /// Sends to other servers, as far as `leases` say that it is this node's work, until `stop` says so.
+    pub(crate) async fn run(self, leases: Leases, stop: watch::Receiver<bool>) {
         if let Some(peers) = self.peers {
-            Outbound::new(peers, self.store, self.rooms, self.users)
+            Outbound::new(peers, self.store, self.rooms, self.users, &leases)
                 .run(stop)
                 .await;
         }
+    }
+
+    /// Enters this node among those over its store, as one that listens at `addresses`.
+    pub(crate) async fn join(&self, addresses: &[SocketAddr]) -> Result<Leases, Error> {
+        cluster::join(&self.store, &*self.clock, &*self.rng, addresses).await
     }
 
     /// The accounts, for the operator's commands.
@@ -214,6 +219,11 @@ impl Node {
     /// Lets every request that waits for news answer at once.
     pub(crate) fn end_waits(&self) {
         self.sync.close();
+    }
+
+    /// The time.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// Randomness, for passwords that are made up.

@@ -1,9 +1,10 @@
-//! Removes rooms that nobody here remembers, in the background. Owns the pace; what is removed, and that it may be, is the
+//! Removes rooms that nobody here remembers, in the background, on the node that has the lease. Owns the pace; what is removed, and that it may be, is the
 //! business of the rooms. Must never hold up a request: each step is short, and a pause follows it.
 
 use std::time::Duration;
 
 use hearth_rooms::Rooms;
+use hearth_store::leases::{Held, Kept, held};
 use tokio::{sync::watch, time::sleep};
 
 /// Between two steps of a removal: leaves most of the disk to those who wait for an answer.
@@ -12,27 +13,46 @@ const BREATH: Duration = Duration::from_millis(20);
 /// Between two looks for something to remove, and after an error.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Works until the server stops. Where it is stopped, it goes on after the next start, here or on another node.
-pub(crate) async fn serve(rooms: Rooms, kept_for: Duration, mut stopping: watch::Receiver<bool>) {
+/// The lease on this work.
+pub(crate) const LEASE: &str = "removal";
+
+/// Works, whenever the lease is held, until the server stops. Where it is stopped, it goes on after the next start, here or
+/// on another node.
+pub(crate) async fn serve(
+    rooms: Rooms,
+    kept_for: Duration,
+    mut kept: Kept,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
-        let pause = match rooms.purge_step(kept_for).await {
-            Ok(step) => {
-                let records = u64::try_from(step.records).unwrap_or(u64::MAX);
-                metrics::counter!("hearth_room_records_removed_total").increment(records);
-                if let Some(room_id) = step.removed {
-                    metrics::counter!("hearth_rooms_removed_total").increment(1);
-                    tracing::info!(room_id, "a room that every user had forgotten is removed");
-                }
-                if step.has_more { BREATH } else { IDLE }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a forgotten room could not be removed; tried again later");
-                IDLE
-            }
+        let lease = tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            lease = held(&mut kept) => lease,
         };
+        let Some(lease) = lease else { return };
+        let pause = step(&rooms, kept_for, &lease).await;
         tokio::select! {
             _ = stopping.wait_for(|stopping| *stopping) => return,
             () = sleep(pause) => {}
+        }
+    }
+}
+
+/// One step of a removal; the pause that is to follow.
+async fn step(rooms: &Rooms, kept_for: Duration, lease: &Held) -> Duration {
+    match rooms.purge_step(kept_for, lease).await {
+        Ok(step) => {
+            let records = u64::try_from(step.records).unwrap_or(u64::MAX);
+            metrics::counter!("hearth_room_records_removed_total").increment(records);
+            if let Some(room_id) = step.removed {
+                metrics::counter!("hearth_rooms_removed_total").increment(1);
+                tracing::info!(room_id, "a room that every user had forgotten is removed");
+            }
+            if step.has_more { BREATH } else { IDLE }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a forgotten room could not be removed; tried again later");
+            IDLE
         }
     }
 }
@@ -46,7 +66,7 @@ mod tests {
     use hearth_base::{Millis, SeededRng};
     use hearth_protocol::SigningKey;
     use hearth_rooms::{Act, MemberChange, NewRoom};
-    use hearth_store::{MemoryHints, Store, engines::rocksdb};
+    use hearth_store::{MemoryHints, Store, engines::rocksdb, leases};
     use ruma::{server_name, user_id};
 
     use super::*;
@@ -63,7 +83,11 @@ mod tests {
         let rng = Arc::new(SeededRng::new(1));
         let rooms = Rooms::new(store.clone(), Arc::new(clock), rng, Arc::new(key), name);
         let (stop, stopping) = watch::channel(false);
-        let work = tokio::spawn(serve(rooms.clone(), Duration::ZERO, stopping));
+        let node = leases::NodeId([1; 8]);
+        let leases = leases::Leases::join(store.clone(), node, leases::About::default());
+        let leases = leases.await.unwrap();
+        let kept = leases.keep(LEASE);
+        let work = tokio::spawn(serve(rooms.clone(), Duration::ZERO, kept, stopping));
         let room = rooms.create(NewRoom::by(alice.to_owned())).await.unwrap();
         let leave = MemberChange::own(room.clone(), alice.to_owned(), Act::Leave);
         rooms.change_membership(leave).await.unwrap();

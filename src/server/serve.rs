@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use hearth_base::config::Config;
+use hearth_store::leases::Leases;
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
@@ -11,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, Node, Outside, control, front,
+    Error, Node, Outside, cluster, control, front,
     listen::{self, Manners},
     removal, telemetry,
     tls::Tls,
@@ -20,6 +21,7 @@ use crate::{
 /// A server that runs. Dropping it stops nothing: call [`Running::stop`].
 pub struct Running {
     node: Node,
+    leases: Leases,
     router: watch::Sender<Router>,
     tls: Option<Tls>,
     stop: watch::Sender<bool>,
@@ -63,15 +65,8 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
     let mut tasks = JoinSet::new();
     let key_file: Arc<Path> = config.server.signing_key_file.as_path().into();
     let socket = &config.server.control_socket;
-    tasks.spawn(node.clone().run(stopping.clone()));
     tasks.spawn(node.health().clone().watch(stopping.clone()));
     tasks.spawn(control::serve(socket, node.clone(), key_file, stopping.clone()).await?);
-    let kept_for = Duration::from_secs(24 * 3600 * u64::from(config.rooms.keep_forgotten_days));
-    tasks.spawn(removal::serve(
-        node.rooms().clone(),
-        kept_for,
-        stopping.clone(),
-    ));
     let mut addresses = Vec::new();
     for (listener, may_encrypt) in listeners {
         let bound = listener
@@ -95,10 +90,13 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
             tls: None,
             ..manners
         };
-        tasks.spawn(listen::serve(listener, only, manners, stopping));
+        tasks.spawn(listen::serve(listener, only, manners, stopping.clone()));
     }
+    let leases = node.join(&addresses).await?;
+    work(&mut tasks, config, &node, &leases, stopping);
     Ok(Running {
         node,
+        leases,
         router,
         tls,
         stop,
@@ -107,6 +105,22 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
         drain: Duration::from_secs(config.listen.drain_seconds),
         patience: Duration::from_secs(config.listen.shutdown_timeout_seconds),
     })
+}
+
+/// Starts what one node does for all, wherever `leases` say that it is this one.
+fn work(
+    tasks: &mut JoinSet<()>,
+    config: &Config,
+    node: &Node,
+    leases: &Leases,
+    stopping: watch::Receiver<bool>,
+) {
+    let kept_for = Duration::from_secs(24 * 3600 * u64::from(config.rooms.keep_forgotten_days));
+    let (rooms, kept) = (node.rooms().clone(), leases.keep(removal::LEASE));
+    tasks.spawn(removal::serve(rooms, kept_for, kept, stopping.clone()));
+    let (rooms, kept) = (node.rooms().clone(), leases.keep(cluster::INBOUND));
+    tasks.spawn(cluster::take_up(rooms, kept, stopping.clone()));
+    tasks.spawn(node.clone().run(leases.clone(), stopping));
 }
 
 impl Running {
@@ -144,6 +158,8 @@ impl Running {
         self.stop.send_replace(true);
         self.node.end_waits();
         let drained = timeout(self.patience, async {
+            // First, so that others go on with this node's work while its clients are served to the end.
+            self.leases.leave().await;
             while self.tasks.join_next().await.is_some() {}
         });
         if drained.await.is_err() {

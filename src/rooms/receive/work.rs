@@ -31,8 +31,12 @@ const MAX_ATTEMPTS: u32 = 5;
 /// How long the first pause is before that.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How many staged events one look at the start goes through.
+/// How many rooms one look for work that lies still goes through.
 const RESUMED: usize = 10_000;
+
+/// By room the oldest event that waited at some moment.
+#[derive(Clone, Debug, Default)]
+pub struct Standing(HashMap<String, Position>);
 
 /// The rooms for which a task works.
 pub(crate) struct Workers {
@@ -62,26 +66,28 @@ impl Rooms {
         tokio::spawn(serve(self.clone(), room_id.to_owned()));
     }
 
-    /// Takes up the work that was left when the server stopped.
+    /// Takes up the work that lies still: of rooms whose oldest staged event was the same in `before`, since whoever took
+    /// it over is dead, or has given up for now. Returns what to hand in the next time.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn resume(&self) -> Result<(), Error> {
+    pub async fn resume(&self, before: &Standing) -> Result<Standing, Error> {
         let view = self.0.store.view().await?;
-        let mut seen = HashSet::new();
+        let mut standing = Standing::default();
         let mut from = String::new();
         for _ in 0..RESUMED {
             let range = (from.clone(), Position::ZERO)..("\u{10FFFF}".to_owned(), Position::ZERO);
             let next = view.scan(&STAGED, range, Direction::Forward, 1).await?;
-            let Some(((room_id, _), _)) = next.into_iter().next() else {
+            let Some(((room_id, oldest), _)) = next.into_iter().next() else {
                 break;
             };
-            if seen.insert(room_id.clone()) {
+            from = format!("{room_id}\u{1}");
+            if before.0.get(&room_id) == Some(&oldest) {
                 self.work_off(&parse_room(room_id.clone())?);
             }
-            from = format!("{room_id}\u{1}");
+            standing.0.insert(room_id, oldest);
         }
-        Ok(())
+        Ok(standing)
     }
 
     /// The staged events of a room, the oldest first.

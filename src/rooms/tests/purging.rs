@@ -119,6 +119,7 @@ async fn leave_and_forget(house: &House, room: &OwnedRoomId, names: &[&str]) {
 
 /// Steps, on two nodes in turns, until there is nothing to do; the rooms that were removed.
 async fn purge(house: &House) -> Vec<String> {
+    let lease = house.lease().await;
     let mut removed = Vec::new();
     for step in 0..500 {
         let rooms = if step % 2 == 0 {
@@ -126,7 +127,7 @@ async fn purge(house: &House) -> Vec<String> {
         } else {
             &house.other
         };
-        let done = rooms.purge_step(KEPT_FOR).await.unwrap();
+        let done = rooms.purge_step(KEPT_FOR, &lease).await.unwrap();
         removed.extend(done.removed);
         if !done.has_more {
             return removed;
@@ -254,8 +255,11 @@ async fn a_join_and_the_removal_exclude_each_other() {
         let room = house.company(&["alice"]).await;
         leave_and_forget(&house, &room, &["alice"]).await;
         house.clock.advance(KEPT_FOR);
-        let (joined, step) =
-            tokio::join!(house.join(&room, "bob"), house.other.purge_step(KEPT_FOR));
+        let lease = house.lease().await;
+        let (joined, step) = tokio::join!(
+            house.join(&room, "bob"),
+            house.other.purge_step(KEPT_FOR, &lease)
+        );
         step.unwrap();
         let removed = purge(&house).await;
         match joined {

@@ -7,7 +7,7 @@ use hearth_users::{NewAccount, RegistrationToken};
 use tokio::{fs, io::AsyncWriteExt as _};
 
 use super::Command;
-use crate::{Error, Node};
+use crate::{Error, Node, cluster};
 
 /// The database in a backup folder.
 pub(crate) const SAVED_STORE: &str = "store";
@@ -61,6 +61,7 @@ pub(crate) async fn perform(
                 .map_err(refused)?;
             Ok("the token admits nobody any more".to_owned())
         }
+        Command::ClusterStatus => cluster::status(node.store(), node.clock()).await,
         Command::Backup { target } => backup(node, key_file, &target).await,
     }
 }

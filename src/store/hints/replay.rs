@@ -78,7 +78,10 @@ impl Replay {
                     _ = ticks.tick() => match watch.look().await {
                         Ok(true) => {}
                         Ok(false) => return,
-                        Err(error) => tracing::debug!(%error, "lost hints were not looked for"),
+                        Err(error) => {
+                            metrics::counter!("hearth_hints_replay_failed_total").increment(1);
+                            tracing::debug!(%error, "lost hints were not looked for");
+                        }
                     },
                 }
             }

@@ -9,7 +9,7 @@ use super::{cluster, open_at};
 use crate::{
     Engine, Hint, Hints, MemoryHints, Position, Replay, Store, Topic,
     engines::rocksdb,
-    leases::{Leases, NodeId},
+    leases::tests as leases,
     migrate,
     suite::{INDEX, LOG, RECORDS, batch},
 };
@@ -97,20 +97,17 @@ async fn a_dead_nodes_lease_is_taken_over() {
     };
     let url = cluster.database().await;
     let (one, two) = (node(&url).await, node(&url).await);
-    let first = Leases::new(one.store.clone(), NodeId([1; 8])).keep("tail");
-    let held = first.held().await.unwrap();
-    let second = Leases::new(two.store.clone(), NodeId([2; 8])).keep("tail");
-    drop(first);
-    let taken = second.held().await.unwrap();
-    assert!(taken.epoch() > held.epoch());
-    let write = |lease: &crate::leases::Held| {
-        batch(|b| {
-            lease.assert(b);
-            b.put(&RECORDS, "by", Bytes::from(lease.epoch().0.to_string()));
-        })
+    leases::the_dead_are_replaced([one.store, two.store]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_is_spread_over_nodes_and_handed_on() {
+    let Some(cluster) = cluster::shared() else {
+        return;
     };
-    assert!(one.store.commit(write(&held)).await.is_err());
-    two.store.commit(write(&taken)).await.unwrap();
+    let url = cluster.database().await;
+    let (one, two) = (node(&url).await, node(&url).await);
+    leases::work_is_spread_and_handed_on([one.store, two.store]).await;
 }
 
 /// From a folder to PostgreSQL and back: everything is the same, also where the log is.
