@@ -198,6 +198,8 @@ impl Rooms {
             .collect::<Vec<_>>()
             .await;
         let events = self.read_events(room_id, version, &fetched).await?;
+        // Anew: fetching many one by one may have taken longer than a view lives.
+        let view = self.0.store.view().await?;
         let judged = self.judge_outliers(&view, version, events).await?;
         self.keep_outliers(version, &judged).await?;
         let view = self.0.store.view().await?;

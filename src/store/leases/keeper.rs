@@ -114,7 +114,8 @@ impl Keeper {
         if self.part(&roster).await? | self.take(&roster).await? {
             roster = Roster::read(&self.shared.store.view().await?).await?;
         }
-        self.parting = roster.surplus(self.shared.node).into_iter().collect();
+        let surplus = roster.surplus(self.shared.node, &self.suspects());
+        self.parting = surplus.into_iter().collect();
         let held = roster.of(self.shared.node);
         let held = held.filter(|(name, _)| !self.parting.contains(*name));
         let held = held.map(|(name, lease)| (name.to_owned(), lease.epoch));
@@ -167,6 +168,15 @@ impl Keeper {
         Ok(())
     }
 
+    /// Those whose beat stood still for so long that they may be dead.
+    fn suspects(&self) -> BTreeSet<NodeId> {
+        let still = self.shared.tempo.patience / 2;
+        let seen = self.seen.iter();
+        seen.filter(|(_, seen)| seen.since.elapsed() >= still)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
     /// Strikes off those whose beat stood still for long enough.
     async fn bury(&mut self, roster: &Roster, now: Instant) -> Result<(), Error> {
         self.seen.retain(|id, _| roster.nodes.contains_key(id));
@@ -216,12 +226,12 @@ impl Keeper {
         }
         let wanted = self.wanted();
         let now = Instant::now();
-        let heirs = roster.heirs();
+        let heirs = roster.heirs(&self.suspects());
         self.neglected.retain(|name, _| heirs.contains_key(name));
         let mut batches = Vec::new();
         for (name, heir) in heirs {
             let since = *self.neglected.entry(name.clone()).or_insert(now);
-            let is_neglected = now.duration_since(since) >= self.shared.tempo.patience / 2;
+            let is_neglected = now.duration_since(since) >= self.shared.tempo.patience / 3;
             if !wanted.contains(&name) || (heir != self.shared.node && !is_neglected) {
                 continue;
             }

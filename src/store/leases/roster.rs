@@ -83,8 +83,8 @@ impl Roster {
         nodes.map(|id| (*id, self.of(*id).count())).collect()
     }
 
-    /// Who should take each free lease: one who wants it and has the fewest by then.
-    pub(super) fn heirs(&self) -> BTreeMap<String, NodeId> {
+    /// Who should take each free lease: one who wants it and has the fewest by then. Suspects get nothing.
+    pub(super) fn heirs(&self, suspects: &BTreeSet<NodeId>) -> BTreeMap<String, NodeId> {
         let mut counts = self.counts();
         let wanted: BTreeSet<&String> = self.nodes.values().flat_map(|node| &node.wants).collect();
         let mut heirs = BTreeMap::new();
@@ -92,7 +92,7 @@ impl Roster {
             if self.holder(name).is_some() {
                 continue;
             }
-            let candidates = self.nodes.iter().filter(|(_, it)| it.wants.contains(name));
+            let candidates = self.candidates(name, suspects);
             let fewest = candidates.min_by_key(|(id, _)| {
                 let count = counts.get(id).copied().unwrap_or_default();
                 (count, lot(name, **id))
@@ -105,16 +105,24 @@ impl Roster {
         heirs
     }
 
+    fn candidates(
+        &self,
+        name: &str,
+        suspects: &BTreeSet<NodeId>,
+    ) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        let nodes = self.nodes.iter();
+        nodes.filter(move |(id, it)| !suspects.contains(id) && it.wants.contains(name))
+    }
+
     /// The leases that `node` should hand over, since another one who wants them has at least two fewer.
-    pub(super) fn surplus(&self, node: NodeId) -> Vec<String> {
+    pub(super) fn surplus(&self, node: NodeId, suspects: &BTreeSet<NodeId>) -> Vec<String> {
         let mut counts = self.counts();
         let mut surplus = Vec::new();
         for (name, _) in self.of(node) {
             let mine = counts.get(&node).copied().unwrap_or_default();
             let others = self
-                .nodes
-                .iter()
-                .filter(|(id, it)| **id != node && it.wants.contains(name));
+                .candidates(name, suspects)
+                .filter(|(id, _)| **id != node);
             let fewest = others.min_by_key(|(id, _)| counts.get(id).copied().unwrap_or_default());
             if let Some((id, _)) = fewest
                 && counts.get(id).copied().unwrap_or_default() + 2 <= mine
@@ -162,7 +170,7 @@ mod tests {
     fn free_leases_are_spread_over_those_who_want_them() {
         let all: &[&str] = &["a", "b", "c", "d", "e", "f"];
         let three = roster(&[(1, all), (2, all), (3, all)], &[]);
-        let heirs = three.heirs();
+        let heirs = three.heirs(&BTreeSet::new());
         assert_eq!(heirs.len(), 6);
         for id in [1, 2, 3] {
             let own = heirs.values().filter(|heir| **heir == NodeId([id; 8]));
@@ -170,7 +178,7 @@ mod tests {
         }
         // One who does not want a lease is no candidate; a holder that is struck off holds nothing.
         let mixed = roster(&[(1, &["a"]), (2, &["b"])], &[("a", Some(9)), ("b", None)]);
-        let heirs = mixed.heirs();
+        let heirs = mixed.heirs(&BTreeSet::new());
         assert_eq!(heirs.get("a"), Some(&NodeId([1; 8])));
         assert_eq!(heirs.get("b"), Some(&NodeId([2; 8])));
     }
@@ -180,10 +188,16 @@ mod tests {
         let all: &[&str] = &["a", "b", "c", "d", "e"];
         let held = all.iter().map(|name| (*name, Some(1))).collect::<Vec<_>>();
         let two = roster(&[(1, all), (2, all)], &held);
-        assert_eq!(two.surplus(NodeId([1; 8])).len(), 2);
-        assert!(two.surplus(NodeId([2; 8])).is_empty());
+        assert_eq!(two.surplus(NodeId([1; 8]), &BTreeSet::new()).len(), 2);
+        assert!(two.surplus(NodeId([2; 8]), &BTreeSet::new()).is_empty());
+        // Nor is anything handed to, or left for, one who may be dead.
+        let suspects = BTreeSet::from([NodeId([2; 8])]);
+        assert!(two.surplus(NodeId([1; 8]), &suspects).is_empty());
+        let free = roster(&[(1, all), (2, all)], &[]);
+        let heirs = free.heirs(&suspects);
+        assert!(heirs.values().all(|heir| *heir == NodeId([1; 8])));
         // Whoever wants none of them is handed none.
         let other = roster(&[(1, all), (2, &["x"])], &held);
-        assert!(other.surplus(NodeId([1; 8])).is_empty());
+        assert!(other.surplus(NodeId([1; 8]), &BTreeSet::new()).is_empty());
     }
 }

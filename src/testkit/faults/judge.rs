@@ -11,7 +11,9 @@ use hearth_base::SystemRng;
 use hearth_store::{
     Direction, MemoryHints, Position, Store, View,
     engines::postgres::{self, Options},
+    leases,
 };
+use tokio::time::{Instant, sleep};
 
 use crate::{
     Failure,
@@ -20,7 +22,7 @@ use crate::{
     plan::{Dice, MACHINES},
     reader::list,
     run::{Happened, Seen},
-    tables::{DONE, EFFECTS, LEASES, WORK, lease},
+    tables::{DONE, EFFECTS, LEASES, TALLY, WORK, lease},
 };
 
 /// How long after another fault a wait is still put down to that one.
@@ -34,6 +36,12 @@ const LONGEST_STALL: Duration = Duration::from_secs(2);
 
 /// The longest time that work lies after its node died.
 const LONGEST_TAKEOVER: Duration = Duration::from_secs(5);
+
+/// How long after the last fault leases may be on their way.
+const TO_SPREAD: Duration = Duration::from_secs(15);
+
+/// How many leases the nodes share: sixteen to send to other servers, one to distribute, one to remove, one to take up.
+const NODES_LEASES: usize = 19;
 
 /// How many records are read together.
 const PAGE: usize = 1000;
@@ -103,6 +111,7 @@ pub(crate) async fn judge(cluster: &Cluster, seen: &Seen) -> Result<Verdict, Fai
         }
         timelines(&mut verdict, seen, room, &histories[0]);
     }
+    verdict.gaps = seen.read.iter().map(|read| read.gaps).sum();
     transactions(&mut verdict, seen);
     signals(&mut verdict, seen);
     for (room, event) in seen.written.iter().flat_map(|written| &written.redacted) {
@@ -167,7 +176,6 @@ fn timelines(verdict: &mut Verdict, seen: &Seen, room: &str, history: &[String])
             format!("reader {n} got events of {room} in another order, from number {at:?} on")
         });
     }
-    verdict.gaps += seen.read.iter().map(|read| read.gaps).sum::<usize>() / seen.rooms.len().max(1);
 }
 
 /// Every acknowledged message is one event, and there are no others.
@@ -260,9 +268,9 @@ fn is_of_a_death(happened: &[Happened], from: Duration, to: Duration) -> bool {
 async fn work(verdict: &mut Verdict, cluster: &Cluster, seen: &Seen) -> Result<(), Failure> {
     let options = Options::at(cluster.database_url());
     let engine = postgres::open(options, Arc::new(SystemRng)).await?;
-    let view = Store::new(engine, Arc::new(MemoryHints::new(|| 0)))
-        .view()
-        .await?;
+    let store = Store::new(engine, Arc::new(MemoryHints::new(|| 0)));
+    spread(verdict, &store).await?;
+    let view = store.view().await?;
     for number in 0..LEASES {
         let name = lease(number);
         let mut next = 0;
@@ -308,6 +316,29 @@ async fn work(verdict: &mut Verdict, cluster: &Cluster, seen: &Seen) -> Result<(
         "some work was never done".to_owned()
     });
     Ok(())
+}
+
+/// Everybody lives again, every lease has a holder, and each node its part of them.
+async fn spread(verdict: &mut Verdict, store: &Store) -> Result<(), Failure> {
+    let deadline = Instant::now() + TO_SPREAD;
+    loop {
+        let members = leases::members(&store.view().await?).await?;
+        let nodes = members.iter().filter(|it| it.about.address != TALLY);
+        let fewest = nodes.clone().map(|it| it.leases.len()).min();
+        let held: usize = members.iter().map(|it| it.leases.len()).sum();
+        let is_so = nodes.count() == MACHINES
+            && members.len() == 2 * MACHINES
+            && held == LEASES + NODES_LEASES
+            && fewest.is_some_and(|fewest| fewest >= NODES_LEASES / MACHINES);
+        if is_so {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            verdict.demand(false, || format!("the work is not spread: {members:?}"));
+            return Ok(());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// All that was done, in its order.

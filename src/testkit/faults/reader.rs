@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is asked for of each room.
-const FILTER: &str = "%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:60%7D%7D,%22presence%22:%7B%22types%22:%5B%5D%7D%7D";
+const FILTER: &str = "%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:5%7D%7D,%22presence%22:%7B%22types%22:%5B%5D%7D%7D";
 
 /// How many pages a gap has at most.
 const PAGES: usize = 100;

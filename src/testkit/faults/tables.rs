@@ -5,6 +5,9 @@ use hearth_store::{Family, Position, Table};
 /// How many leases there are to work under.
 pub(crate) const LEASES: usize = 4;
 
+/// What a worker says of itself.
+pub(crate) const TALLY: &str = "tally";
+
 /// The name of a lease.
 pub(crate) fn lease(number: usize) -> String {
     format!("tally {number}")

@@ -19,7 +19,7 @@ use tokio::{
 
 mod tables;
 
-use tables::{DONE, EFFECTS, LEASES, WORK, lease};
+use tables::{DONE, EFFECTS, LEASES, TALLY, WORK, lease};
 
 /// The pause after each piece of work.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut node = NodeId([0; 8]);
     SystemRng.fill(&mut node.0);
     let about = About {
-        address: "tally".to_owned(),
+        address: TALLY.to_owned(),
         ..About::default()
     };
     let leases = Leases::join(store.clone(), node, about).await?;

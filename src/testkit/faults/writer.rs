@@ -45,7 +45,7 @@ impl Writer {
                 1 => self.signal(&mut written, &id).await?,
                 _ => self.say(&mut written, &id).await?,
             }
-            let pause = self.client.dice.millis(20, 120);
+            let pause = self.client.dice.millis(10, 80);
             sleep(pause).await;
         }
         Ok(written)
