@@ -170,7 +170,8 @@ impl Keeper {
 
     /// Those whose beat stood still for so long that they may be dead.
     fn suspects(&self) -> BTreeSet<NodeId> {
-        let still = self.shared.tempo.patience / 2;
+        // A beat comes to be seen as late as this; what takes longer is not as it should be.
+        let still = self.shared.tempo.beat + self.shared.tempo.look * 3 / 2;
         let seen = self.seen.iter();
         seen.filter(|(_, seen)| seen.since.elapsed() >= still)
             .map(|(id, _)| *id)
