@@ -24,6 +24,9 @@ const MOST: Duration = Duration::from_secs(60 * 60);
 /// How many servers are kept in memory.
 const CACHED: usize = 10_000;
 
+/// After this long in memory it is read again: another node may have found out more.
+const FRESH: Duration = Duration::from_secs(30);
+
 /// Whether somebody waits for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
@@ -62,7 +65,8 @@ impl ReadPart for Failures {
 pub(crate) struct Destinations {
     store: Store,
     clock: Arc<dyn Clock>,
-    known: Cache<OwnedServerName, Failures>,
+    /// And when that was read or written.
+    known: Cache<OwnedServerName, (Failures, Millis)>,
 }
 
 impl Destinations {
@@ -119,7 +123,7 @@ impl Destinations {
         if after == before {
             return;
         }
-        self.known.insert(server.to_owned(), after);
+        self.known.insert(server.to_owned(), (after, now));
         let mut batch = Batch::new();
         match is_there {
             true => batch.delete(&FAILURES, server.as_str()),
@@ -136,7 +140,10 @@ impl Destinations {
     }
 
     async fn failures(&self, server: &ServerName) -> Failures {
-        if let Some(known) = self.known.get(server) {
+        let now = self.clock.now();
+        if let Some((known, read_at)) = self.known.get(server)
+            && now.since(read_at) < FRESH
+        {
             return known;
         }
         let read = async {
@@ -148,7 +155,7 @@ impl Destinations {
             None
         });
         let found = found.unwrap_or_default();
-        self.known.insert(server.to_owned(), found);
+        self.known.insert(server.to_owned(), (found, now));
         found
     }
 }

@@ -162,6 +162,24 @@ fn a_backup_of_a_running_server_brings_everything_back() {
     );
 }
 
+/// A node lists itself with its work, and nobody once it was stopped.
+#[test]
+fn the_nodes_that_live_are_listed() {
+    let folder = TempDir::new().unwrap();
+    let hearth = Hearth(folder.path());
+    let server = hearth.serve();
+    let mut listed = String::new();
+    while !listed.contains("removal") {
+        listed = hearth.says(&["cluster", "status"]);
+    }
+    assert_eq!(listed.trim().lines().count(), 1, "{listed}");
+    assert!(listed.contains(env!("CARGO_PKG_VERSION")), "{listed}");
+    assert!(listed.contains("127.0.0.1:"), "{listed}");
+    server.stop();
+    let listed = hearth.says(&["cluster", "status"]);
+    assert_eq!(listed.trim(), "no node runs");
+}
+
 #[test]
 fn a_wrong_configuration_is_explained() {
     let folder = TempDir::new().unwrap();
