@@ -232,7 +232,7 @@ impl Keeper {
         let mut batches = Vec::new();
         for (name, heir) in heirs {
             let since = *self.neglected.entry(name.clone()).or_insert(now);
-            let is_neglected = now.duration_since(since) >= self.shared.tempo.patience / 3;
+            let is_neglected = now.duration_since(since) >= self.shared.tempo.look * 3 / 4;
             if !wanted.contains(&name) || (heir != self.shared.node && !is_neglected) {
                 continue;
             }

@@ -108,9 +108,24 @@ impl Client {
         Ok(client)
     }
 
-    /// Speaks for whoever has this access token from now on.
-    pub(crate) fn log_in(&mut self, token: String) {
-        self.token = Some(token);
+    /// Speaks for whoever has this access token from now on; gives the one before.
+    pub(crate) fn speak_for(&mut self, token: String) -> String {
+        self.token.replace(token).unwrap_or_default()
+    }
+
+    /// Ends the device of the access token: whoever hears that there is no such token any more has come to the same.
+    pub(crate) async fn log_out(&mut self) -> Result<(), Failure> {
+        self.move_on();
+        match self.insist(Question::post("/logout", Value::Null)).await {
+            Err(error) if !error.to_string().contains("M_UNKNOWN_TOKEN") => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the node that is asked next takes the access token.
+    pub(crate) async fn is_known(&self) -> Result<bool, Failure> {
+        let question = Question::get("/account/whoami");
+        Ok(self.ask(&question).await?.0 == 200)
     }
 
     /// Asks any node next.

@@ -97,7 +97,7 @@ impl fmt::Display for Verdict {
 pub(crate) async fn judge(cluster: &Cluster, seen: &Seen) -> Result<Verdict, Failure> {
     let mut verdict = Verdict::default();
     let mut client = Client::of(cluster.hosts(), Dice::of(0, 0))?;
-    client.log_in(seen.token.clone());
+    client.speak_for(seen.token.clone());
     for room in &seen.rooms {
         let mut histories = Vec::new();
         for machine in 0..MACHINES {
@@ -114,6 +114,9 @@ pub(crate) async fn judge(cluster: &Cluster, seen: &Seen) -> Result<Verdict, Fai
     verdict.gaps = seen.read.iter().map(|read| read.gaps).sum();
     transactions(&mut verdict, seen);
     signals(&mut verdict, seen);
+    keys(&mut verdict, seen);
+    topics(&mut verdict, seen, &mut client).await?;
+    revoked(&mut verdict, seen, &mut client).await?;
     for (room, event) in seen.written.iter().flat_map(|written| &written.redacted) {
         for machine in 0..MACHINES {
             client.move_to(machine);
@@ -225,6 +228,54 @@ fn signals(verdict: &mut Verdict, seen: &Seen) {
             format!("reader {n} never got the messages to its device {missing:?}")
         });
     }
+}
+
+/// No one-time key was given out twice.
+fn keys(verdict: &mut Verdict, seen: &Seen) {
+    let mut given = HashSet::new();
+    for key in seen.written.iter().flat_map(|written| &written.keys) {
+        verdict.demand(given.insert(key), || format!("{key} was claimed twice"));
+    }
+}
+
+/// The state of a room is what its last event of that kind says, on every node.
+async fn topics(verdict: &mut Verdict, seen: &Seen, client: &mut Client) -> Result<(), Failure> {
+    for room in &seen.rooms {
+        let path = format!(
+            "/rooms/{room}/messages?dir=b&limit=1&filter=%7B%22types%22:%5B%22m.room.topic%22%5D%7D"
+        );
+        let page = client.insist(Question::get(&path)).await?;
+        let Some(last) = list(&page["chunk"]).first() else {
+            continue;
+        };
+        for machine in 0..MACHINES {
+            client.move_to(machine);
+            let path = format!("/rooms/{room}/state/m.room.topic");
+            let topic = client.insist(Question::get(&path)).await?;
+            verdict.demand(topic == last["content"], || {
+                let last = &last["content"];
+                format!("node {machine} says that {topic} is the topic of {room}, not {last}")
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Who was logged out is unknown to every node.
+async fn revoked(verdict: &mut Verdict, seen: &Seen, client: &mut Client) -> Result<(), Failure> {
+    let own = seen.token.clone();
+    for token in seen.written.iter().flat_map(|written| &written.revoked) {
+        client.speak_for(token.clone());
+        for machine in 0..MACHINES {
+            client.move_to(machine);
+            let is_known = client.is_known().await?;
+            verdict.demand(!is_known, || {
+                format!("node {machine} knows an access token that was logged out")
+            });
+        }
+    }
+    client.speak_for(own);
+    Ok(())
 }
 
 /// How long readers waited for what was acknowledged.

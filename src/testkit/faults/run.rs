@@ -20,6 +20,7 @@ use crate::{
 const WRITERS: usize = 3;
 const READERS: usize = 4;
 const ROOMS: usize = 2;
+const KEYS: usize = 80;
 
 /// For readers to come to the end.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -54,6 +55,7 @@ pub(crate) async fn run(cluster: &Cluster, plan: &Plan) -> Result<Verdict, Failu
     let writers = accounts(cluster, plan, &names("writer", WRITERS)).await?;
     let readers = accounts(cluster, plan, &names("reader", READERS)).await?;
     let rooms = rooms(cluster, plan, &writers, &readers).await?;
+    upload_keys(cluster, plan, &readers).await?;
     let start = Instant::now();
     let began = SystemClock.now().0;
     let writer = |(n, account): (usize, &Account)| -> Result<Writer, Failure> {
@@ -61,7 +63,11 @@ pub(crate) async fn run(cluster: &Cluster, plan: &Plan) -> Result<Verdict, Failu
             name: format!("w{n}"),
             client: account.client(cluster, plan, 10 + n)?,
             rooms: rooms.clone(),
-            readers: readers.iter().map(|account| account.user.clone()).collect(),
+            readers: readers
+                .iter()
+                .map(|it| (it.user.clone(), it.device.clone()))
+                .collect(),
+            user: account.name.clone(),
             start,
         })
     };
@@ -125,7 +131,9 @@ async fn suffer(cluster: &Cluster, plan: &Plan, start: Instant) -> Result<Vec<Ha
 }
 
 struct Account {
+    name: String,
     user: String,
+    device: String,
     token: String,
 }
 
@@ -133,7 +141,7 @@ impl Account {
     fn client(&self, cluster: &Cluster, plan: &Plan, purpose: usize) -> Result<Client, Failure> {
         let dice = Dice::of(plan.seed, u64::try_from(purpose)?);
         let mut client = Client::of(cluster.hosts(), dice)?;
-        client.log_in(self.token.clone());
+        client.speak_for(self.token.clone());
         Ok(client)
     }
 }
@@ -152,13 +160,29 @@ async fn accounts(
         });
         let answer = client.insist(Question::post("/register", body)).await?;
         let text = |key: &str| answer[key].as_str().map(ToOwned::to_owned);
-        let (user, token) = (text("user_id"), text("access_token"));
         Ok::<_, Failure>(Account {
-            user: user.ok_or("no user")?,
-            token: token.ok_or("no token")?,
+            name: name.clone(),
+            user: text("user_id").ok_or("no user")?,
+            device: text("device_id").ok_or("no device")?,
+            token: text("access_token").ok_or("no token")?,
         })
     });
     try_join_all(made).await
+}
+
+/// Gives each reader's device keys to be claimed.
+async fn upload_keys(cluster: &Cluster, plan: &Plan, readers: &[Account]) -> Result<(), Failure> {
+    for account in readers {
+        let mut client = account.client(cluster, plan, 4)?;
+        let keys = (0..KEYS).map(|n| {
+            let key = json!({ "key": format!("key{n}"), "signatures": {} });
+            (format!("signed_curve25519:K{n:03}"), key)
+        });
+        let keys: serde_json::Map<_, _> = keys.collect();
+        let body = json!({ "one_time_keys": keys });
+        client.insist(Question::post("/keys/upload", body)).await?;
+    }
+    Ok(())
 }
 
 async fn rooms(
@@ -170,7 +194,8 @@ async fn rooms(
     let mut rooms = Vec::new();
     let mut maker = writers[0].client(cluster, plan, 2)?;
     for _ in 0..ROOMS {
-        let body = json!({ "preset": "public_chat" });
+        let levels = json!({ "events": { "m.room.topic": 0 } });
+        let body = json!({ "preset": "public_chat", "power_level_content_override": levels });
         let made = maker.insist(Question::post("/createRoom", body)).await?;
         let room = made["room_id"].as_str().ok_or("no room")?;
         rooms.push(room.to_owned());

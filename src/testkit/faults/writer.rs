@@ -1,5 +1,5 @@
-//! A client that writes: messages, redactions, messages to devices, each until it is acknowledged, by whichever node. Now and
-//! then it repeats itself elsewhere, which must change nothing.
+//! A client that writes: messages, redactions, topics, messages to devices, each until it is acknowledged, by whichever node. Now
+//! and then it repeats itself elsewhere, which must change nothing. It also claims keys, and logs devices in and out.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,6 +20,10 @@ pub(crate) struct Written {
     pub(crate) redacted: Vec<(String, String)>,
     /// What was sent to every reader's devices.
     pub(crate) signals: Vec<String>,
+    /// The one-time keys that were claimed, as they were given.
+    pub(crate) keys: Vec<String>,
+    /// Access tokens of devices that were logged out.
+    pub(crate) revoked: Vec<String>,
 }
 
 /// A client that writes.
@@ -27,7 +31,10 @@ pub(crate) struct Writer {
     pub(crate) name: String,
     pub(crate) client: Client,
     pub(crate) rooms: Vec<String>,
-    pub(crate) readers: Vec<String>,
+    /// Their users and devices.
+    pub(crate) readers: Vec<(String, String)>,
+    /// The writer's own user name.
+    pub(crate) user: String,
     /// From which times are counted.
     pub(crate) start: Instant,
 }
@@ -40,9 +47,12 @@ impl Writer {
         while self.start.elapsed() < until {
             number += 1;
             let id = format!("{}-{number}", self.name);
-            match self.client.dice.below(12) {
-                0 => self.redact(&mut written, &id).await?,
-                1 => self.signal(&mut written, &id).await?,
+            match self.client.dice.below(20) {
+                0 | 1 => self.redact(&mut written, &id).await?,
+                2 | 3 => self.signal(&mut written, &id).await?,
+                4 => self.set_topic(&id).await?,
+                5 | 6 => self.claim(&mut written).await?,
+                7 => self.come_and_go(&mut written).await?,
                 _ => self.say(&mut written, &id).await?,
             }
             let pause = self.client.dice.millis(10, 80);
@@ -101,15 +111,63 @@ impl Writer {
     async fn signal(&mut self, written: &mut Written, id: &str) -> Result<(), Failure> {
         let path = format!("/sendToDevice/test.signal/{id}");
         let each = json!({ "*": { "id": id } });
-        let to = self
-            .readers
-            .iter()
-            .map(|reader| (reader.clone(), each.clone()));
+        let to = self.readers.iter();
+        let to = to.map(|(reader, _)| (reader.clone(), each.clone()));
         let messages: serde_json::Map<_, _> = to.collect();
         let body = json!({ "messages": messages });
         self.client.move_on();
         self.client.insist(Question::put(&path, body)).await?;
         written.signals.push(id.to_owned());
+        Ok(())
+    }
+
+    async fn set_topic(&mut self, id: &str) -> Result<(), Failure> {
+        let room = self.client.dice.below(self.rooms.len());
+        let path = format!("/rooms/{}/state/m.room.topic", self.rooms[room]);
+        self.client.move_on();
+        let question = Question::put(&path, json!({ "topic": id }));
+        self.client.insist(question).await?;
+        Ok(())
+    }
+
+    /// Claims a key of a reader's device. One whose answer is lost is nobody's.
+    async fn claim(&mut self, written: &mut Written) -> Result<(), Failure> {
+        let reader = self.client.dice.below(self.readers.len());
+        let (user, device) = self.readers[reader].clone();
+        let body = json!({ "one_time_keys": { &user: { &device: "signed_curve25519" } } });
+        self.client.move_on();
+        let claimed = self
+            .client
+            .insist(Question::post("/keys/claim", body))
+            .await?;
+        let keys = claimed["one_time_keys"][&user][&device].as_object();
+        let names = keys.into_iter().flat_map(|keys| keys.keys());
+        written
+            .keys
+            .extend(names.map(|key| format!("{user} {key}")));
+        Ok(())
+    }
+
+    /// Logs a device in, looks into the rooms with it, and logs it out.
+    async fn come_and_go(&mut self, written: &mut Written) -> Result<(), Failure> {
+        let body = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": self.user },
+            "password": format!("{}'s password", self.user),
+        });
+        self.client.move_on();
+        let login = self.client.insist(Question::post("/login", body)).await?;
+        let token = login["access_token"].as_str().ok_or("no token")?.to_owned();
+        let own = self.client.speak_for(token.clone());
+        let seen = self.client.insist(Question::get("/sync")).await;
+        let out = self.client.log_out().await;
+        self.client.speak_for(own);
+        let joined = seen?["rooms"]["join"].as_object().map_or(0, |it| it.len());
+        if joined != self.rooms.len() {
+            return Err(format!("a new device of {} sees {joined} rooms", self.user).into());
+        }
+        out?;
+        written.revoked.push(token);
         Ok(())
     }
 
