@@ -9,6 +9,7 @@ use crate::{
     Failure,
     client::{Hosts, is_healthy},
     database::{Database, Template},
+    far::{Far, Trust},
     folder::{Folder, Process, free_port},
     plan::{Fault, MACHINES, Step},
 };
@@ -48,6 +49,10 @@ pub(crate) struct Cluster {
     redis_port: u16,
     redis: Mutex<Option<Process>>,
     machines: [Machine; MACHINES],
+    trust: Trust,
+    /// Part of the cluster's name, where other servers find its first node.
+    named: u16,
+    far: Far,
     folder: Folder,
 }
 
@@ -60,7 +65,12 @@ impl Cluster {
         for port in &mut ports {
             *port = free_port()?;
         }
+        let trust = Trust::make(folder.path())?;
+        let far = Far::start(&programs.hearth, &trust, &folder)?;
         let cluster = Self {
+            trust,
+            named: free_port()?,
+            far,
             hosts: Hosts::at(ports),
             programs: [programs.hearth.clone(), programs.tally.clone()],
             database,
@@ -73,11 +83,24 @@ impl Cluster {
         // The first makes the signing key, which the others share.
         cluster.boot(0).await?;
         tokio::try_join!(cluster.boot(1), cluster.boot(2))?;
+        while !is_healthy(&cluster.far_hosts(), 0).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         Ok(cluster)
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.hosts
+    }
+
+    /// Where clients of the other server find that.
+    pub(crate) fn far_hosts(&self) -> Hosts {
+        Hosts::at([self.far.port(); MACHINES])
+    }
+
+    /// What the cluster is called.
+    pub(crate) fn name(&self) -> String {
+        format!("127.0.0.1:{}", self.named)
     }
 
     pub(crate) fn database_url(&self) -> String {
@@ -128,6 +151,10 @@ impl Cluster {
             .env("HEARTH__REDIS__URL", redis)
             .env("HEARTH__REGISTRATION__MODE", "open")
             .env("HEARTH__LIMITS__RATE_LIMIT", "false");
+        self.trust.name(&mut node, self.named);
+        if machine == 0 {
+            self.trust.listen(&mut node, self.named);
+        }
         let mut worker = Command::new(tally);
         worker.arg(self.database.url());
         Ok([

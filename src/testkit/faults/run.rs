@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     Failure,
-    client::{Client, Question},
+    client::{Client, Hosts, Question},
     cluster::Cluster,
     judge::{self, Verdict},
     plan::{Dice, Fault, LENGTH, Plan},
@@ -38,6 +38,8 @@ pub(crate) struct Seen {
     pub(crate) rooms: Vec<String>,
     pub(crate) written: Vec<Written>,
     pub(crate) read: Vec<Read>,
+    /// By a user of the other server.
+    pub(crate) far: Read,
     pub(crate) happened: Vec<Happened>,
     /// When times begin, in milliseconds since the epoch.
     pub(crate) began: u64,
@@ -52,27 +54,38 @@ pub(crate) async fn run(cluster: &Cluster, plan: &Plan) -> Result<Verdict, Failu
             .map(move |n| format!("{kind}{n}"))
             .collect::<Vec<_>>()
     };
-    let writers = accounts(cluster, plan, &names("writer", WRITERS)).await?;
-    let readers = accounts(cluster, plan, &names("reader", READERS)).await?;
-    let rooms = rooms(cluster, plan, &writers, &readers).await?;
-    upload_keys(cluster, plan, &readers).await?;
+    let hosts = cluster.hosts();
+    let writers = accounts(hosts, plan, &names("writer", WRITERS)).await?;
+    let mut readers = accounts(hosts, plan, &names("reader", READERS)).await?;
+    let rooms = rooms(plan, &writers, &readers).await?;
+    upload_keys(plan, &readers).await?;
+    let far = accounts(&cluster.far_hosts(), plan, &names("far", 1)).await?;
+    for room in &rooms {
+        let mut client = far[0].client(plan, 5)?;
+        let path = format!("/join/{room}?via={}", cluster.name());
+        client.insist(Question::post(&path, json!({}))).await?;
+    }
+    let keyed = readers.len();
+    // The last one: it reads at the other server.
+    readers.extend(far);
     let start = Instant::now();
     let began = SystemClock.now().0;
     let writer = |(n, account): (usize, &Account)| -> Result<Writer, Failure> {
         Ok(Writer {
             name: format!("w{n}"),
-            client: account.client(cluster, plan, 10 + n)?,
+            client: account.client(plan, 10 + n)?,
             rooms: rooms.clone(),
             readers: readers
                 .iter()
                 .map(|it| (it.user.clone(), it.device.clone()))
                 .collect(),
+            keyed,
             user: account.name.clone(),
             start,
         })
     };
     let reading = readers.iter().enumerate().map(|(n, account)| {
-        let client = account.client(cluster, plan, 20 + n)?;
+        let client = account.client(plan, 20 + n)?;
         let rooms = rooms.clone();
         let name = format!("reader{n}");
         Ok::<_, Failure>(Reader {
@@ -104,7 +117,9 @@ pub(crate) async fn run(cluster: &Cluster, plan: &Plan) -> Result<Verdict, Failu
     for done in join_all(reading).await {
         read.push(done??);
     }
+    let far = read.pop().ok_or("nobody reads at the other server")?;
     let seen = Seen {
+        far,
         rooms,
         written,
         read,
@@ -135,24 +150,22 @@ struct Account {
     user: String,
     device: String,
     token: String,
+    /// Where its server is.
+    hosts: Hosts,
 }
 
 impl Account {
-    fn client(&self, cluster: &Cluster, plan: &Plan, purpose: usize) -> Result<Client, Failure> {
+    fn client(&self, plan: &Plan, purpose: usize) -> Result<Client, Failure> {
         let dice = Dice::of(plan.seed, u64::try_from(purpose)?);
-        let mut client = Client::of(cluster.hosts(), dice)?;
+        let mut client = Client::of(&self.hosts, dice)?;
         client.speak_for(self.token.clone());
         Ok(client)
     }
 }
 
-async fn accounts(
-    cluster: &Cluster,
-    plan: &Plan,
-    names: &[String],
-) -> Result<Vec<Account>, Failure> {
+async fn accounts(hosts: &Hosts, plan: &Plan, names: &[String]) -> Result<Vec<Account>, Failure> {
     let made = names.iter().map(|name| async move {
-        let mut client = Client::of(cluster.hosts(), Dice::of(plan.seed, 1))?;
+        let mut client = Client::of(hosts, Dice::of(plan.seed, 1))?;
         let body = json!({
             "username": name,
             "password": format!("{name}'s password"),
@@ -165,15 +178,16 @@ async fn accounts(
             user: text("user_id").ok_or("no user")?,
             device: text("device_id").ok_or("no device")?,
             token: text("access_token").ok_or("no token")?,
+            hosts: hosts.clone(),
         })
     });
     try_join_all(made).await
 }
 
 /// Gives each reader's device keys to be claimed.
-async fn upload_keys(cluster: &Cluster, plan: &Plan, readers: &[Account]) -> Result<(), Failure> {
+async fn upload_keys(plan: &Plan, readers: &[Account]) -> Result<(), Failure> {
     for account in readers {
-        let mut client = account.client(cluster, plan, 4)?;
+        let mut client = account.client(plan, 4)?;
         let keys = (0..KEYS).map(|n| {
             let key = json!({ "key": format!("key{n}"), "signatures": {} });
             (format!("signed_curve25519:K{n:03}"), key)
@@ -186,13 +200,12 @@ async fn upload_keys(cluster: &Cluster, plan: &Plan, readers: &[Account]) -> Res
 }
 
 async fn rooms(
-    cluster: &Cluster,
     plan: &Plan,
     writers: &[Account],
     readers: &[Account],
 ) -> Result<Vec<String>, Failure> {
     let mut rooms = Vec::new();
-    let mut maker = writers[0].client(cluster, plan, 2)?;
+    let mut maker = writers[0].client(plan, 2)?;
     for _ in 0..ROOMS {
         let levels = json!({ "events": { "m.room.topic": 0 } });
         let body = json!({ "preset": "public_chat", "power_level_content_override": levels });
@@ -201,7 +214,7 @@ async fn rooms(
         rooms.push(room.to_owned());
     }
     for account in writers.iter().skip(1).chain(readers) {
-        let mut client = account.client(cluster, plan, 3)?;
+        let mut client = account.client(plan, 3)?;
         for room in &rooms {
             let path = format!("/rooms/{room}/join");
             client.insist(Question::post(&path, json!({}))).await?;

@@ -28,7 +28,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).ok_or("which database?")?;
     let mut told = signal(SignalKind::terminate())?;
-    let engine = postgres::open(Options::at(url), Arc::new(SystemRng)).await?;
+    let engine = loop {
+        match postgres::open(Options::at(&url), Arc::new(SystemRng)).await {
+            Ok(engine) => break engine,
+            // The database may be away at this moment.
+            Err(error) => println!("{error}"),
+        }
+        sleep(PAUSE).await;
+    };
     let store = Store::new(engine, Arc::new(MemoryHints::new(|| 0)));
     let mut node = NodeId([0; 8]);
     SystemRng.fill(&mut node.0);
@@ -36,7 +43,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         address: TALLY.to_owned(),
         ..About::default()
     };
-    let leases = Leases::join(store.clone(), node, about).await?;
+    let leases = loop {
+        match Leases::join(store.clone(), node, about.clone()).await {
+            Ok(leases) => break leases,
+            Err(error) => println!("{error}"),
+        }
+    };
     for number in 0..LEASES {
         let name = lease(number);
         let kept = leases.keep(&name);

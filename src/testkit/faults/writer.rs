@@ -33,6 +33,8 @@ pub(crate) struct Writer {
     pub(crate) rooms: Vec<String>,
     /// Their users and devices.
     pub(crate) readers: Vec<(String, String)>,
+    /// How many of them have keys to be claimed, the first ones.
+    pub(crate) keyed: usize,
     /// The writer's own user name.
     pub(crate) user: String,
     /// From which times are counted.
@@ -132,7 +134,7 @@ impl Writer {
 
     /// Claims a key of a reader's device. One whose answer is lost is nobody's.
     async fn claim(&mut self, written: &mut Written) -> Result<(), Failure> {
-        let reader = self.client.dice.below(self.readers.len());
+        let reader = self.client.dice.below(self.keyed);
         let (user, device) = self.readers[reader].clone();
         let body = json!({ "one_time_keys": { &user: { &device: "signed_curve25519" } } });
         self.client.move_on();
