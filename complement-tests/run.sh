@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Runs Complement, the conformance suite of Matrix, against Hearth in containers. See README.md.
-#   complement-tests/run.sh [-accept] [package] [-run NAME]
+#   complement-tests/run.sh [--cluster] [-accept] [package] [-run NAME]
+# --cluster: each homeserver is three nodes behind HAProxy over PostgreSQL and Redis, all in one container.
 # package: a folder under the suite's tests/ (csapi, msc3874, …), `tests` for the tests that lie in it directly, `hearth`
 # for our own. Without it: all of them.
 set -uo pipefail
 cd "$(dirname "$0")"
 here=$PWD
 
-package="" pattern="" options=()
+package="" pattern="" cluster="" options=()
 while [ $# -gt 0 ]; do
     case "$1" in
+    --cluster) cluster=yes ;;
     -accept) options+=(-accept) ;;
     -run) pattern=${2:?-run needs a name}; options+=(-some); shift ;;
     -*) echo "there is no option $1" >&2; exit 2 ;;
@@ -57,11 +59,23 @@ if [ -z "$binary" ]; then
     binary=$target/release/hearth
 fi
 cp "$binary" "$work/image/root/hearth" && cp hearth.toml "$work/image/root/" || fail "there is no program at $binary"
-ldd "$binary" | grep -o '/[^ )]*' | while read -r library; do
-    install -D "$library" "$work/image/root$library" || exit 1
-done || fail "its libraries could not be copied"
+# The libraries that a program is linked with, to where it looks for them.
+bring_libraries() {
+    local program library
+    for program in "$@"; do
+        ldd "$program" | grep -o '/[^ )]*' | while read -r library; do
+            install -D "$library" "$work/image/root$library" || exit 1
+        done || fail "the libraries of $program could not be copied"
+    done
+}
+bring_libraries "$binary"
 (cd tools && CGO_ENABLED=0 go build -o "$work/image/root/entrypoint" ./entrypoint && go build -o "$work/report" ./report) || fail "the tools do not compile"
-image=localhost/hearth-complement
+image=localhost/hearth-complement dockerfile=../docker/complement.Dockerfile
+if [ -n "$cluster" ]; then
+    . ./cluster.sh
+    bring_cluster "$work/image"
+    image=localhost/hearth-complement-cluster dockerfile=../docker/complement-cluster.Dockerfile
+fi
 
 # Podman speaks Docker's protocol, but for a few differences that a shim hides.
 if [ "$engine" = podman ]; then
@@ -87,7 +101,7 @@ left network ls -q | xargs -r "$engine" network rm >/dev/null 2>&1
 left images -q | sort -u | xargs -r "$engine" rmi -f >/dev/null 2>&1
 if [ "$engine" = podman ]; then rm -f /run/containers/networks/aardvark-dns/complement_*; fi
 
-"$engine" build --quiet --tag "$image" --file ../docker/complement.Dockerfile "$work/image" >"$work/image.log" 2>&1 || { cat "$work/image.log"; fail "the image could not be built"; }
+"$engine" build --quiet --tag "$image" --file "$dockerfile" "$work/image" >"$work/image.log" 2>&1 || { cat "$work/image.log"; fail "the image could not be built"; }
 
 # Our own tests are a module of their own, with the dependencies of the checkout, which stays as it is.
 own=$work/hearth

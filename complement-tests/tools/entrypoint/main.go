@@ -1,5 +1,5 @@
 // The first program of the image for Complement: makes what a homeserver needs at its start there, and becomes the
-// homeserver.
+// homeserver, or in an image that holds a whole cluster starts that (cluster.go).
 //
 // Complement gives the name in SERVER_NAME and puts a certificate authority at /complement/ca. The certificate for the
 // name is signed by it at each start, since an image that was committed is started again with another authority.
@@ -39,6 +39,12 @@ func main() {
 	}
 	if err := sign(name); err != nil {
 		log.Fatalf("no certificate for %s: %v", name, err)
+	}
+	if isCluster() {
+		if err := runCluster(name); err != nil {
+			log.Fatal(err)
+		}
+		return
 	}
 	environment := append(os.Environ(), "HEARTH__SERVER__NAME="+name)
 	log.Fatal(syscall.Exec(homeserver, []string{"hearth", "serve", "--config", "/hearth.toml"}, environment))
@@ -83,12 +89,15 @@ func sign(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(certificate, "CERTIFICATE", signed); err != nil {
-		return err
+	public, secret := encoded("CERTIFICATE", signed), encoded("PRIVATE KEY", private)
+	for path, text := range map[string][]byte{certificate: public, certificateKey: secret, bothInOne: append(public, secret...)} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
 	}
-	return write(certificateKey, "PRIVATE KEY", private)
+	return nil
 }
 
-func write(path, kind string, bytes []byte) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600)
+func encoded(kind string, bytes []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})
 }
