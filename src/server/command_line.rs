@@ -8,13 +8,13 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use hearth_base::{config::Config, log};
+use hearth_base::{SystemRng, config::Config, log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     Error, Node, Outside,
     control::{self, Command},
-    memory,
+    identity, memory,
     serve::{self, Running},
     transfer,
 };
@@ -70,6 +70,8 @@ enum Verb {
         #[arg(long, value_name = "PLACE")]
         to: String,
     },
+    /// Prints a new signing key, for nodes that get it from elsewhere than a file that they make.
+    MakeSigningKey,
     /// Prints the version.
     Version,
 }
@@ -277,6 +279,10 @@ fn command(line: &Line) -> Result<(), Error> {
     }
     let config = load(line, false)?;
     let text = match &line.verb {
+        Verb::MakeSigningKey => {
+            let key = identity::new_key(&config.server.name, &SystemRng)?;
+            key.to_text().trim_end().to_owned()
+        }
         Verb::Serve { .. } | Verb::Version | Verb::CheckConfig => {
             "the configuration is right".to_owned()
         }

@@ -45,11 +45,16 @@ pub(crate) fn signing_key(
     }
 }
 
-fn make(file: &Path, name: &ServerName, rng: &dyn Rng) -> Result<SigningKey, Error> {
+/// A new key, kept nowhere.
+pub(crate) fn new_key(name: &ServerName, rng: &dyn Rng) -> Result<SigningKey, Error> {
     let mut seed = [0; 32];
     rng.fill(&mut seed);
-    let key = SigningKey::generate(name, &format!("ed25519:a_{}", rng.opaque(4)), seed)
-        .map_err(|e| Error::refused(e.to_string()))?;
+    SigningKey::generate(name, &format!("ed25519:a_{}", rng.opaque(4)), seed)
+        .map_err(|e| Error::refused(e.to_string()))
+}
+
+fn make(file: &Path, name: &ServerName, rng: &dyn Rng) -> Result<SigningKey, Error> {
+    let key = new_key(name, rng)?;
     let failed = |e| Error::io(format!("cannot make {}", file.display()), e);
     make_private_folder(file)?;
     let mut new = OpenOptions::new()
