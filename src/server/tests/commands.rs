@@ -201,3 +201,16 @@ fn a_wrong_configuration_is_explained() {
     drop(File::create(&file).unwrap());
     hearth.says(&["check-config", "--config", "other.toml"]);
 }
+
+#[test]
+fn a_signing_key_can_be_made_before_there_is_a_server() {
+    let folder = TempDir::new().unwrap();
+    let hearth = Hearth(folder.path());
+    let key = hearth.says(&["make-signing-key"]);
+    assert_ne!(hearth.says(&["make-signing-key"]), key);
+    fs::create_dir(folder.path().join("data")).unwrap();
+    fs::write(folder.path().join("data/signing.key"), &key).unwrap();
+    hearth.serve().stop();
+    let kept = fs::read_to_string(folder.path().join("data/signing.key")).unwrap();
+    assert_eq!(kept, key);
+}
