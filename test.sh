@@ -48,7 +48,7 @@ part_cluster() {
 }
 part_on_cluster() {
     : "${HEARTH_CLUSTER_URL:?src/testkit/cluster.sh starts this part}"
-    cargo test --locked --package hearth-testkit --test life --test conformance --test federated && converse "$HEARTH_CLUSTER_URL"
+    cargo test --locked --package hearth-testkit --test life --test conformance --test federated --test upgrade && converse "$HEARTH_CLUSTER_URL"
 }
 
 build_flows() { cargo build --locked --package hearth-server --bin hearth --package hearth-testkit --bin record; }

@@ -11,7 +11,10 @@ use hearth_store::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use crate::Error;
+use crate::{
+    Error,
+    upgrade::{self, Schema},
+};
 
 /// The lease on [`take_up`].
 pub(crate) const INBOUND: &str = "inbound";
@@ -22,12 +25,16 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Where the system says how the machine is called.
 const HOST: &str = "/proc/sys/kernel/hostname";
 
-/// Enters this node among those over `store`, as one that listens at `addresses`.
+/// Enters this node among those over `store`, as one that listens at `addresses` and knows records as `schema` says.
+///
+/// # Errors
+/// If it could not run together with the others.
 pub(crate) async fn join(
     store: &Store,
     clock: &dyn Clock,
     rng: &dyn Rng,
     addresses: &[SocketAddr],
+    schema: Schema,
 ) -> Result<Leases, Error> {
     let mut node = NodeId([0; 8]);
     rng.fill(&mut node.0);
@@ -37,8 +44,16 @@ pub(crate) async fn join(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: format!("{} {}", host.trim(), addresses.join(",")),
         started: clock.now().0,
+        schema: schema.writes,
     };
-    Ok(Leases::join(store.clone(), node, about).await?)
+    let leases = Leases::join(store.clone(), node, about).await?;
+    match upgrade::admit(store, schema).await {
+        Ok(()) => Ok(leases),
+        Err(error) => {
+            leases.leave().await;
+            Err(error)
+        }
+    }
 }
 
 /// Takes up, whenever the lease is held, what other servers sent and a node that died had taken over, until the server stops.
@@ -79,6 +94,7 @@ fn line(member: &Member, now: u64) -> String {
         version,
         address,
         started,
+        schema: _,
     } = &member.about;
     let names: Vec<&str> = member
         .leases
@@ -119,6 +135,7 @@ mod tests {
                 version: "1.2.3".to_owned(),
                 address: "host 127.0.0.1:8008".to_owned(),
                 started: 1_000,
+                schema: 1,
             },
             leases: vec![
                 ("inbound".to_owned(), leases::Epoch(1)),

@@ -5,10 +5,11 @@ use std::{
     io::{IsTerminal as _, Read as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Args, Parser, Subcommand};
-use hearth_base::{SystemRng, config::Config, log};
+use hearth_base::{Rng, SystemRng, config::Config, log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
     control::{self, Command},
     identity, memory,
     serve::{self, Running},
-    transfer,
+    storage, transfer,
+    upgrade::{self, Schema},
 };
 
 /// The file that is read where none is named, if it is there.
@@ -69,6 +71,12 @@ enum Verb {
         /// postgres://user:password@host:port/database, or a folder.
         #[arg(long, value_name = "PLACE")]
         to: String,
+    },
+    /// Upgrades of a store that is in use.
+    Upgrade {
+        /// Says whether this program can run on the store of the configuration now, beside the nodes that do, and changes nothing.
+        #[arg(long, required = true)]
+        check: bool,
     },
     /// Prints a new signing key, for nodes that get it from elsewhere than a file that they make.
     MakeSigningKey,
@@ -279,6 +287,7 @@ fn command(line: &Line) -> Result<(), Error> {
     }
     let config = load(line, false)?;
     let text = match &line.verb {
+        Verb::Upgrade { .. } => wait(check_upgrade(&config))?,
         Verb::MakeSigningKey => {
             let key = identity::new_key(&config.server.name, &SystemRng)?;
             key.to_text().trim_end().to_owned()
@@ -381,6 +390,21 @@ fn ask(config: &Config, command: &Command) -> Result<String, Error> {
         node.close().await?;
         done
     })
+}
+
+/// Whether this program can run on the store now. Asks the server that runs here, if one does.
+async fn check_upgrade(config: &Config) -> Result<String, Error> {
+    let found = match control::ask(&config.server.control_socket, &Command::LookAtStore).await? {
+        Some(text) => serde_json::from_str(&text).map_err(|e| Error::refused(e.to_string()))?,
+        None => {
+            let rng: Arc<dyn Rng> = Arc::new(SystemRng);
+            let store = storage::peek(config, &rng).await?;
+            let found = upgrade::look(&store.view().await?).await?;
+            store.engine().close().await?;
+            found
+        }
+    };
+    upgrade::advice(&found, Schema::THIS)
 }
 
 /// Waits for `work`.

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     DeleteToken { token: String },
     /// The nodes that live.
     ClusterStatus,
+    /// What runs on the store, for a program that wants to run there too.
+    LookAtStore,
     /// Copies the store and the key to a folder, an absolute path.
     Backup { target: std::path::PathBuf },
 }

@@ -20,6 +20,7 @@
 //! | `telemetry.rs` | metrics |
 //! | `memory.rs` | how the process gives memory back, and how many files it may open |
 //! | `control.rs` | the socket over which the command line talks to a running server |
+//! | `upgrade.rs` | the form of the records, and which versions can run together |
 //! | `errors.rs` | why a command cannot be done |
 
 mod cluster;
@@ -39,7 +40,9 @@ mod storage;
 mod telemetry;
 mod tls;
 mod transfer;
+mod upgrade;
 
 pub use errors::Error;
 pub use node::{Node, Outside};
 pub use serve::{Running, start};
+pub use upgrade::Schema;

@@ -28,6 +28,7 @@ use crate::{
     pace::Pace,
     storage::{self, Opened},
     tls,
+    upgrade::Schema,
 };
 
 /// A store and the services over it.
@@ -41,6 +42,7 @@ pub struct Node {
     rng: Arc<dyn Rng>,
     key: Arc<SigningKey>,
     health: Health,
+    schema: Schema,
     /// The way to other servers, unless the operator wants none.
     peers: Option<Peers>,
     /// Makes lost hints good.
@@ -56,6 +58,8 @@ pub struct Outside {
     pub rng: Arc<dyn Rng>,
     /// The names of the internet.
     pub names: Arc<dyn Names>,
+    /// The form of records that the program claims.
+    pub schema: Schema,
 }
 
 impl Default for Outside {
@@ -65,6 +69,7 @@ impl Default for Outside {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
             names: Arc::new(SystemNames::new()),
+            schema: Schema::THIS,
         }
     }
 }
@@ -75,8 +80,13 @@ impl Node {
     /// # Errors
     /// If another process has the store, it belongs to another server name, or a file cannot be used.
     pub async fn open(config: &Config, outside: Outside) -> Result<Self, Error> {
-        let Outside { clock, rng, names } = outside;
-        let Opened { store, key, replay } = storage::open(config, &clock, &rng).await?;
+        let Outside {
+            clock,
+            rng,
+            names,
+            schema,
+        } = outside;
+        let Opened { store, key, replay } = storage::open(config, &clock, &rng, schema).await?;
         let name = config.server.name.clone();
         let key = Arc::new(key);
         let peers = match config.federation.enabled {
@@ -114,6 +124,7 @@ impl Node {
             rng,
             key,
             health,
+            schema,
             peers,
             _replay: replay,
         })
@@ -191,7 +202,8 @@ impl Node {
 
     /// Enters this node among those over its store, as one that listens at `addresses`.
     pub(crate) async fn join(&self, addresses: &[SocketAddr]) -> Result<Leases, Error> {
-        cluster::join(&self.store, &*self.clock, &*self.rng, addresses).await
+        let (clock, rng) = (&*self.clock, &*self.rng);
+        cluster::join(&self.store, clock, rng, addresses, self.schema).await
     }
 
     /// The accounts, for the operator's commands.

@@ -6,6 +6,7 @@ use axum::Router;
 use hearth_base::config::Config;
 use hearth_store::leases::Leases;
 use tokio::{
+    net::TcpListener,
     sync::{Semaphore, watch},
     task::{JoinSet, spawn_blocking},
     time::{sleep, timeout},
@@ -52,6 +53,8 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
         None => None,
     };
     let node = Node::open(config, outside).await?;
+    let addresses = addresses(&listeners)?;
+    let leases = node.join(&addresses).await?;
     let (stop, stopping) = watch::channel(false);
     let (router, current) = watch::channel(node.router(config));
     let manners = Manners {
@@ -67,12 +70,7 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
     let socket = &config.server.control_socket;
     tasks.spawn(node.health().clone().watch(stopping.clone()));
     tasks.spawn(control::serve(socket, node.clone(), key_file, stopping.clone()).await?);
-    let mut addresses = Vec::new();
     for (listener, may_encrypt) in listeners {
-        let bound = listener
-            .local_addr()
-            .map_err(|e| Error::io("no address", e))?;
-        addresses.push(bound);
         let manners = Manners {
             tls: manners.tls.clone().filter(|_| may_encrypt),
             ..manners.clone()
@@ -92,7 +90,6 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
         };
         tasks.spawn(listen::serve(listener, only, manners, stopping.clone()));
     }
-    let leases = node.join(&addresses).await?;
     work(&mut tasks, config, &node, &leases, stopping);
     Ok(Running {
         node,
@@ -105,6 +102,14 @@ pub async fn start(config: &Config, outside: Outside) -> Result<Running, Error> 
         drain: Duration::from_secs(config.listen.drain_seconds),
         patience: Duration::from_secs(config.listen.shutdown_timeout_seconds),
     })
+}
+
+/// Where they listen.
+fn addresses(listeners: &[(TcpListener, bool)]) -> Result<Vec<SocketAddr>, Error> {
+    let addresses = listeners.iter().map(|(listener, _)| listener.local_addr());
+    addresses
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::io("no address", e))
 }
 
 /// Starts what one node does for all, wherever `leases` say that it is this one.

@@ -17,7 +17,10 @@ use hearth_store::{
 };
 use tokio::task::spawn_blocking;
 
-use crate::{Error, identity};
+use crate::{
+    Error, identity,
+    upgrade::{self, Schema},
+};
 
 /// Threads for reads that are not in memory.
 const READERS: usize = 4;
@@ -35,6 +38,7 @@ pub(crate) async fn open(
     config: &Config,
     clock: &Arc<dyn Clock>,
     rng: &Arc<dyn Rng>,
+    schema: Schema,
 ) -> Result<Opened, Error> {
     let engine = engine(config, rng).await?;
     let hints = hints(config, clock, &**rng)?;
@@ -46,6 +50,7 @@ pub(crate) async fn open(
         ));
     }
     let is_new = identity::claim(&store, &config.server.name).await?;
+    upgrade::check(&store.view().await?, schema).await?;
     let file = config.server.signing_key_file.clone();
     if config.store.url.is_some() && !is_new && !file.exists() {
         return Err(Error::refused(format!(
@@ -58,6 +63,12 @@ pub(crate) async fn open(
         .await
         .map_err(|e| Error::refused(format!("the signing key could not be read: {e}")))??;
     Ok(Opened { store, key, replay })
+}
+
+/// Opens the store to look at it only: nothing is made or noted.
+pub(crate) async fn peek(config: &Config, rng: &Arc<dyn Rng>) -> Result<Store, Error> {
+    let engine = engine(config, rng).await?;
+    Ok(Store::new(engine, Arc::new(MemoryHints::new(|| 0))))
 }
 
 /// The engine that `config` names.

@@ -63,6 +63,9 @@ pub struct About {
     pub address: String,
     /// When it started, in milliseconds since the epoch.
     pub started: u64,
+    /// The newest form of records that it knows.
+    #[serde(default)]
+    pub schema: u32,
 }
 
 /// A node that lives, as far as was seen.

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_postgres::NoTls;
 
 /// How many nodes a server of a test has where it is a cluster.
-pub(crate) const NODES: usize = 3;
+pub const NODES: usize = 3;
 
 /// The database server, from whose address those of databases are made.
 const POSTGRES: &str = "HEARTH_TEST_POSTGRES";

@@ -10,6 +10,7 @@
 //! | every answer judged by the specification | [`Recording`], `conformance/`, `conformance.rs` |
 //! | how the code reads, as a test | `tidy.rs` |
 //! | the life of a server: start, stop, reload, commands | `life.rs` |
+//! | versions of two forms on one store | `upgrade.rs` |
 //! | whole conversations of unmodified client libraries | `flows/` |
 
 mod cluster;
@@ -17,6 +18,7 @@ mod network;
 mod recording;
 mod server;
 
+pub use cluster::NODES;
 pub use network::Network;
 pub use recording::Recording;
 pub use server::{Failure, Faults, Server};

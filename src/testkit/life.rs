@@ -24,7 +24,7 @@ async fn answers_have_what_browsers_and_operators_need() {
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert_eq!(headers["content-type"], "application/json");
     // A node tells it to whom no proxy stands between.
-    let metrics = server.client().get(server.node_url("/metrics")).send();
+    let metrics = server.client().get(server.node_url(0, "/metrics")).send();
     let metrics = metrics.await.unwrap().text().await.unwrap();
     assert!(metrics.contains("hearth_http_requests_total"), "{metrics}");
     let asked_by_proxy = server
@@ -103,7 +103,7 @@ async fn a_wait_for_news_ends_when_the_server_stops() {
     let metrics = || async {
         server
             .client()
-            .get(server.node_url("/metrics"))
+            .get(server.node_url(0, "/metrics"))
             .send()
             .await
             .unwrap()

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 use futures_util::future::join_all;
 use hearth_base::config::{Config, RegistrationMode, Secret};
 use hearth_conformance::{Recorder, Specification};
-use hearth_server::{Outside, Running};
+use hearth_server::{Outside, Running, Schema};
 use hearth_users::Users;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -79,6 +79,8 @@ pub struct Server {
 struct Around {
     cluster: Option<Cluster>,
     folder: TempDir,
+    /// What the nodes claim of the form of records.
+    schemas: [Schema; NODES],
 }
 
 /// The secret of the registration endpoint for scripts.
@@ -104,6 +106,42 @@ impl Server {
         let recorder = specification.map(|it| Arc::new(Recorder::new(it)));
         let around = Around::of(folder).await?;
         Self::over(around, config, recorder, None).await
+    }
+
+    /// Starts a cluster whose nodes claim these schemas; nothing where the tests do not run on clusters.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn start_mixed(schemas: [Schema; NODES]) -> Result<Option<Self>, Failure> {
+        let (folder, config) = Self::settings()?;
+        let mut around = Around::of(folder).await?;
+        around.schemas = schemas;
+        match around.cluster {
+            Some(_) => Ok(Some(Self::over(around, config, None, None).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts another node of it, which nothing stands before.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn start_node(&self, schema: Schema) -> Result<Running, Failure> {
+        let config = self.around.configure(&self.config, NODES);
+        let outside = Outside {
+            schema,
+            ..Outside::default()
+        };
+        Ok(hearth_server::start(&config, outside).await?)
+    }
+
+    /// Stops one of its nodes, which does not come back.
+    ///
+    /// # Errors
+    /// If the store cannot be closed.
+    pub async fn leave_out(mut self, number: usize) -> Result<Self, Failure> {
+        self.nodes.remove(number).stop().await?;
+        Ok(self)
     }
 
     /// Starts one with the name `name`, which other servers of `network` find. Its answers are not judged.
@@ -182,7 +220,16 @@ impl Server {
     /// # Errors
     /// As [`hearth_server::start`].
     pub async fn restart(self) -> Result<Self, Failure> {
+        self.restart_after(async |_| ()).await
+    }
+
+    /// As [`Server::restart`], and does something with its folder meanwhile.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn restart_after(self, meanwhile: impl AsyncFnOnce(&Path)) -> Result<Self, Failure> {
         stop_all(self.nodes).await?;
+        meanwhile(self.around.folder.path()).await;
         let recorder = self.recording.as_ref().map(|it| it.recorder().clone());
         Self::over(self.around, self.config, recorder, self.network).await
     }
@@ -250,11 +297,17 @@ impl Server {
         address.map_or_else(String::new, |address| format!("{scheme}://{address}{path}"))
     }
 
+    /// How many nodes it has.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The address of `path` at a node itself, past what stands in front.
     #[must_use]
-    pub fn node_url(&self, path: &str) -> String {
-        address(&self.nodes, None)
-            .map_or_else(String::new, |address| format!("http://{address}{path}"))
+    pub fn node_url(&self, number: usize, path: &str) -> String {
+        let node = self.nodes.get(number).and_then(first_address);
+        node.map_or_else(String::new, |address| format!("http://{address}{path}"))
     }
 
     /// The client, for requests that [`Server::call`] cannot make.
@@ -308,7 +361,11 @@ impl Server {
 impl Around {
     async fn of(folder: TempDir) -> Result<Self, Failure> {
         let cluster = Cluster::start(folder.path()).await?;
-        Ok(Self { cluster, folder })
+        Ok(Self {
+            cluster,
+            folder,
+            schemas: [Schema::THIS; NODES],
+        })
     }
 
     fn configure(&self, config: &Config, number: usize) -> Config {
@@ -328,7 +385,9 @@ impl Around {
         let mut nodes = Vec::with_capacity(count);
         for number in 0..count {
             let config = self.configure(config, number);
-            nodes.push(hearth_server::start(&config, outside.clone()).await?);
+            let mut outside = outside.clone();
+            outside.schema = self.schemas[number];
+            nodes.push(hearth_server::start(&config, outside).await?);
         }
         let front = match &self.cluster {
             Some(_) => {

@@ -7,7 +7,7 @@ use hearth_users::{NewAccount, RegistrationToken};
 use tokio::{fs, io::AsyncWriteExt as _};
 
 use super::Command;
-use crate::{Error, Node, cluster};
+use crate::{Error, Node, cluster, upgrade};
 
 /// The database in a backup folder.
 pub(crate) const SAVED_STORE: &str = "store";
@@ -62,6 +62,10 @@ pub(crate) async fn perform(
             Ok("the token admits nobody any more".to_owned())
         }
         Command::ClusterStatus => cluster::status(node.store(), node.clock()).await,
+        Command::LookAtStore => {
+            let found = upgrade::look(&node.store().view().await?).await?;
+            serde_json::to_string(&found).map_err(|e| Error::refused(e.to_string()))
+        }
         Command::Backup { target } => backup(node, key_file, &target).await,
     }
 }
