@@ -2,12 +2,15 @@
 //! conflicts rare; correctness rests on the assertion of the head alone, so any node writes any room. Must never reply
 //! before the commit.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use hearth_store::CommitError;
 use parking_lot::Mutex;
 use ruma::{OwnedEventId, OwnedRoomId};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
     Error, MemberChange, NewEvent, Rooms,
@@ -23,6 +26,12 @@ const MAX_GROUP: usize = 64;
 
 /// How often a batch is planned anew after a conflict.
 pub(crate) const MAX_TRIES: usize = 8;
+
+/// As [`MAX_TRIES`], for a room's queue: those of other nodes may be as busy with the room.
+const MAX_TURNS: u32 = 40;
+
+/// How long a queue steps aside for others at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// What is asked of a room.
 #[derive(Clone)]
@@ -123,7 +132,7 @@ async fn carry_out(
     group: &[Work],
 ) -> Vec<Result<OwnedEventId, Error>> {
     let all = |error: &Error| group.iter().map(|_| Err(error.clone())).collect();
-    for _ in 0..MAX_TRIES {
+    for turn in 0..MAX_TURNS {
         let mut plan = match Plan::open(rooms, room_id.clone()).await {
             Ok(Some(plan)) => plan,
             Ok(None) => return all(&Error::not_found("there is no such room")),
@@ -143,12 +152,20 @@ async fn carry_out(
         match commit(plan).await {
             Ok(()) => return results,
             Err(CommitError::Conflict) => {
-                metrics::counter!("hearth_room_conflicts_total").increment(1)
+                metrics::counter!("hearth_room_conflicts_total").increment(1);
+                step_aside(rooms, turn).await;
             }
             Err(CommitError::Failed(error)) => return all(&error.into()),
         }
     }
     all(&Error::Busy)
+}
+
+/// After a conflict: lets the queue of another node go first, for a random time that grows, so that they do not meet again.
+async fn step_aside(rooms: &Rooms, turn: u32) {
+    let most = LONGEST_PAUSE.min(Duration::from_millis(1 << turn.min(10)));
+    let share = u32::try_from(rooms.0.rng.number() % 1024).unwrap_or_default();
+    sleep(most * share / 1024).await;
 }
 
 /// Commits a plan and makes its events known.

@@ -11,7 +11,7 @@ use std::{
 
 use hearth_base::Rng;
 use hearth_protocol::SigningKey;
-use hearth_store::{Batch, Family, Json, Store, Table};
+use hearth_store::{Batch, CommitError, Family, Json, Store, Table};
 use ruma::ServerName;
 
 use crate::Error;
@@ -31,6 +31,14 @@ pub(crate) fn signing_key(
     name: &ServerName,
     rng: &dyn Rng,
 ) -> Result<SigningKey, Error> {
+    match read(file, name)? {
+        Some(key) => Ok(key),
+        None => make(file, name, rng),
+    }
+}
+
+/// The key in `file`; nothing if there is no file.
+fn read(file: &Path, name: &ServerName) -> Result<Option<SigningKey>, Error> {
     match OpenOptions::new().read(true).open(file) {
         Ok(open) => {
             let mut text = String::new();
@@ -38,9 +46,10 @@ pub(crate) fn signing_key(
                 .read_to_string(&mut text)
                 .map_err(|e| Error::io(format!("cannot read {}", file.display()), e))?;
             SigningKey::from_text(name, &text)
+                .map(Some)
                 .map_err(|e| Error::refused(format!("{}: {e}", file.display())))
         }
-        Err(e) if e.kind() == ErrorKind::NotFound => make(file, name, rng),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(format!("cannot open {}", file.display()), e)),
     }
 }
@@ -57,16 +66,28 @@ fn make(file: &Path, name: &ServerName, rng: &dyn Rng) -> Result<SigningKey, Err
     let key = new_key(name, rng)?;
     let failed = |e| Error::io(format!("cannot make {}", file.display()), e);
     make_private_folder(file)?;
+    // Whoever reads it finds the whole key: it gets its name once it is written. Of several nodes that make one, one succeeds.
+    let draft = file.with_extension(format!("new-{}", rng.opaque(8)));
     let mut new = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(file)
+        .open(&draft)
         .map_err(failed)?;
-    new.write_all(key.to_text().as_bytes()).map_err(failed)?;
-    new.sync_all().map_err(failed)?;
-    tracing::info!(file = %file.display(), key = %key.id(), "made the signing key");
-    Ok(key)
+    let written = new
+        .write_all(key.to_text().as_bytes())
+        .and_then(|()| new.sync_all())
+        .and_then(|()| std::fs::hard_link(&draft, file));
+    std::fs::remove_file(&draft).map_err(failed)?;
+    match written {
+        Ok(()) => {
+            tracing::info!(file = %file.display(), key = %key.id(), "made the signing key");
+            Ok(key)
+        }
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => read(file, name)?
+            .ok_or_else(|| Error::refused(format!("{} was there and is gone", file.display()))),
+        Err(e) => Err(failed(e)),
+    }
 }
 
 /// Makes the folder of `file` if there is none, closed to other users. Blocks.
@@ -86,9 +107,20 @@ pub(crate) fn make_private_folder(file: &Path) -> Result<(), Error> {
 
 /// Gives a new store the server's name, and refuses the store of another name: its users and events carry it. Whether it is new.
 pub(crate) async fn claim(store: &Store, name: &ServerName) -> Result<bool, Error> {
+    match is_made(store, name).await? {
+        Some(made) => Ok(made),
+        // Another node made it at this moment.
+        None => is_made(store, name)
+            .await?
+            .ok_or_else(|| Error::refused("other nodes change the store all the time: try again")),
+    }
+}
+
+/// As [`claim`]; nothing if another node was faster.
+async fn is_made(store: &Store, name: &ServerName) -> Result<Option<bool>, Error> {
     let view = store.view().await?;
     match view.get(&NAME, ()).await? {
-        Some(Json(known)) if known == name.as_str() => Ok(false),
+        Some(Json(known)) if known == name.as_str() => Ok(Some(false)),
         Some(Json(known)) => Err(Error::refused(format!(
             "this store belongs to the server {known}, and `server.name` says {name}: set the name back, or use another \
              `store.path`"
@@ -100,8 +132,11 @@ pub(crate) async fn claim(store: &Store, name: &ServerName) -> Result<bool, Erro
             // Of several nodes that begin at once, one makes the store.
             batch.assert_absent(&NAME, ());
             batch.put(&NAME, (), Json(name.to_string()));
-            store.commit(batch).await?;
-            Ok(true)
+            match store.commit(batch).await {
+                Ok(_) => Ok(Some(true)),
+                Err(CommitError::Conflict) => Ok(None),
+                Err(CommitError::Failed(error)) => Err(error.into()),
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns which engine and which hints there are. Must never make a signing key for a store that has one elsewhere.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use hearth_base::{
     Clock, Rng,
@@ -15,7 +15,10 @@ use hearth_store::{
     hints::redis,
     migrate,
 };
-use tokio::task::spawn_blocking;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 
 use crate::{
     Error, identity,
@@ -24,6 +27,10 @@ use crate::{
 
 /// Threads for reads that are not in memory.
 const READERS: usize = 4;
+
+/// How long the file of the signing key is waited for, and how often it is looked for.
+const KEY_PATIENCE: Duration = Duration::from_secs(3);
+const KEY_LOOK: Duration = Duration::from_millis(50);
 
 /// An open store.
 pub(crate) struct Opened {
@@ -52,7 +59,7 @@ pub(crate) async fn open(
     let is_new = identity::claim(&store, &config.server.name).await?;
     upgrade::check(&store.view().await?, schema).await?;
     let file = config.server.signing_key_file.clone();
-    if config.store.url.is_some() && !is_new && !file.exists() {
+    if config.store.url.is_some() && !is_new && !comes(&file).await {
         return Err(Error::refused(format!(
             "{} is missing, and the database belongs to a server that has its key: copy the file from another node",
             file.display()
@@ -69,6 +76,19 @@ pub(crate) async fn open(
 pub(crate) async fn peek(config: &Config, rng: &Arc<dyn Rng>) -> Result<Store, Error> {
     let engine = engine(config, rng).await?;
     Ok(Store::new(engine, Arc::new(MemoryHints::new(|| 0))))
+}
+
+/// Whether the file is there, or comes within a moment: the node that makes the store makes it, and others may begin at the
+/// same time in the same folder.
+async fn comes(file: &Path) -> bool {
+    let begin = Instant::now();
+    while !file.exists() {
+        if begin.elapsed() > KEY_PATIENCE {
+            return false;
+        }
+        sleep(KEY_LOOK).await;
+    }
+    true
 }
 
 /// The engine that `config` names.

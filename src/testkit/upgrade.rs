@@ -96,7 +96,7 @@ async fn what_a_later_version_adds_to_records_is_passed_over() {
     let sync = ask(&server, Method::GET, "/sync", &bob, &Value::Null).await;
     let since = sync["next_batch"].as_str().unwrap().to_owned();
     let server = server
-        .restart_after(async |folder| assert!(add_to_records(&folder.join("store")).await > 10))
+        .restart_after(async |folder| assert!(add_to_records(&folder.join("store")).await > 0))
         .await
         .unwrap();
     // What was there is there, and what follows from it can be written.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -79,8 +80,8 @@ func runCluster(name string) error {
 		}
 		others = append(others, node)
 		front = append(front, fmt.Sprintf("HEARTH_NODE_%d=%s", number+1, address))
-		// The first makes the signing key.
-		if err := await("tcp", address); err != nil {
+		// The first makes the database and the signing key.
+		if err := await("http", address); err != nil {
 			return err
 		}
 	}
@@ -122,12 +123,12 @@ func start(ended chan<- string, user uint32, environment []string, program strin
 	return command.Process, nil
 }
 
-// await returns once something takes connections there, unless a program ends before that.
+// await returns once something takes connections there, or a node is ready, unless a program ends before that.
 func await(ended <-chan string, network, address string) error {
 	for begin := time.Now(); ; {
-		connection, err := net.Dial(network, address)
+		err := ask(network, address)
 		if err == nil {
-			return connection.Close()
+			return nil
 		}
 		if time.Since(begin) > patience {
 			return err
@@ -138,4 +139,23 @@ func await(ended <-chan string, network, address string) error {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+func ask(network, address string) error {
+	if network != "http" {
+		connection, err := net.Dial(network, address)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	}
+	answer, err := http.Get("http://" + address + "/health/ready")
+	if err != nil {
+		return err
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(answer.Status)
+	}
+	return nil
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::{
@@ -11,20 +11,24 @@ use super::{
 };
 use crate::Error;
 
-/// How often making the tables is tried: several nodes may do it at the same moment, and one of them wins.
-const TRIES: u32 = 6;
+/// How long making the tables is tried: several nodes may do it at the same moment, and one of them wins; or the database is
+/// started at the same moment as this node.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Makes the tables unless they are there.
 pub(super) async fn prepare(target: &Target) -> Result<(), Error> {
-    let mut tries = 0;
+    let begin = Instant::now();
+    let mut told = false;
     loop {
         match try_prepare(target).await {
             Ok(()) => return Ok(()),
-            Err(failure) if failure.passing && tries < TRIES => {
-                tries += 1;
+            Err(failure) if failure.passing && begin.elapsed() < PATIENCE => {
+                if begin.elapsed() > PATIENCE / 10 && !std::mem::replace(&mut told, true) {
+                    tracing::warn!(error = %failure.error, "the database cannot be used yet");
+                }
                 sleep(PAUSE).await;
             }
             Err(failure) => return Err(failure.error),
