@@ -62,8 +62,10 @@ for step in $steps; do
             say "the image"
             # With the machine's Rust and what it has downloaded and compiled.
             target=${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}
-            podman build --network=none --build-arg BUILD=localhost/hearth-try-debian --file docker/Dockerfile --tag localhost/hearth \
-                --env PATH="$HOME/.cargo/bin:/usr/sbin:/usr/bin:/sbin:/bin" --env RUSTUP_HOME="$HOME/.rustup" --env CARGO_HOME="$HOME/.cargo" --env CARGO_NET_OFFLINE=true \
+            toolchain=$(dirname "$(rustup which cargo)")
+            printf 'FROM localhost/hearth-try-debian\nENV PATH=%s:/usr/sbin:/usr/bin:/sbin:/bin CARGO_HOME=%s CARGO_NET_OFFLINE=true\n' "$toolchain" "$HOME/.cargo" |
+                podman build --quiet --tag localhost/hearth-try-rust - >/dev/null
+            podman build --network=none --build-arg BUILD=localhost/hearth-try-rust --file docker/Dockerfile --tag localhost/hearth \
                 --volume "$HOME/.cargo:$HOME/.cargo" --volume "$HOME/.rustup:$HOME/.rustup:ro" --volume "$target:/target" .
             podman run --rm --read-only localhost/hearth version
             podman images localhost/hearth

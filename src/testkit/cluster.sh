@@ -7,6 +7,7 @@
 # The command finds
 #   HEARTH_CLUSTER_URL     http://127.0.0.1:PORT, HAProxy
 #   HEARTH_CLUSTER_NODES   the addresses of the nodes themselves
+#   HEARTH_CLUSTER_PIDS    the processes of all that, those below them left out
 #   HEARTH_TEST_POSTGRES   the address of the database server, with the right to make databases
 # Its status is this one's; 77: something that is needed is not installed, and nothing was tried.
 set -uo pipefail
@@ -80,7 +81,7 @@ for node_port in $node_ports; do
 done
 HEARTH_HTTP="127.0.0.1:$port" haproxy -db -f "$root/docker/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
 pids+=($!)
-export HEARTH_CLUSTER_URL="http://127.0.0.1:$port" HEARTH_CLUSTER_NODES="$nodes"
+export HEARTH_CLUSTER_URL="http://127.0.0.1:$port" HEARTH_CLUSTER_NODES="$nodes" HEARTH_CLUSTER_PIDS="${pids[*]} $postgres"
 curl --silent --fail --retry 60 --retry-delay 1 --retry-all-errors --output /dev/null "$HEARTH_CLUSTER_URL/health" || fail "HAProxy did not start"
 "$@"
 result=$?
