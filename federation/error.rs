@@ -123,6 +123,11 @@ impl From<hearth_rooms::Error> for Error {
                 Refusal::UnableToGrantJoin => {
                     Self::new(StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN", reason)
                 }
+                Refusal::UnableToAuthoriseJoin => Self::new(
+                    StatusCode::BAD_REQUEST,
+                    "M_UNABLE_TO_AUTHORISE_JOIN",
+                    reason,
+                ),
                 Refusal::BadState => Self::new(StatusCode::FORBIDDEN, "M_BAD_STATE", reason),
                 Refusal::TooLarge => Self::too_large(reason),
                 Refusal::BadJson => Self::bad_json(reason),

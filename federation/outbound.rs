@@ -31,7 +31,7 @@ use self::shares::Shares;
 use crate::reach::Peers;
 
 mod deliver;
-mod devices;
+pub(crate) mod devices;
 pub(crate) mod ephemeral;
 mod queue;
 mod shares;

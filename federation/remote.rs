@@ -6,19 +6,26 @@ use futures_util::future::BoxFuture;
 use hearth_protocol::{BadSignature, Pdu, RoomVersion, federation_json};
 use hearth_rooms::{Asked, JoinedState, Membership, Message, NoAnswer, Remote, StateIds, Template};
 use ruma::{
-    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId,
-    RoomId, RoomVersionId, ServerName, UInt, UserId,
-    api::federation::{
-        authorization::get_event_authorization,
-        backfill::get_backfill,
-        directory::get_public_rooms_filtered,
-        event::{get_event, get_missing_events, get_room_state_ids},
-        keys::{claim_keys, get_keys},
-        membership::{
-            RawStrippedState, create_invite, create_join_event, create_knock_event,
-            create_leave_event, prepare_join_event, prepare_knock_event, prepare_leave_event,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName,
+    OwnedUserId, RoomAliasId, RoomId, RoomVersionId, ServerName, UInt, UserId,
+    api::{
+        Direction,
+        federation::{
+            authorization::get_event_authorization,
+            backfill::get_backfill,
+            directory::get_public_rooms_filtered,
+            event::{
+                get_event, get_event_by_timestamp, get_missing_events, get_room_state,
+                get_room_state_ids,
+            },
+            keys::{claim_keys, get_keys},
+            membership::{
+                RawStrippedState, create_invite, create_join_event, create_knock_event,
+                create_leave_event, prepare_join_event, prepare_knock_event, prepare_leave_event,
+            },
+            query::{get_profile_information, get_room_information},
+            space::get_hierarchy,
         },
-        query::{get_profile_information, get_room_information},
     },
 };
 use serde_json::value::RawValue;
@@ -39,6 +46,12 @@ const WHOLE_ROOM: Manner = Manner {
 const GRAPH: Manner = Manner {
     patience: Duration::from_secs(60),
     max_answer: 64 << 20,
+    ..Manner::WAITED_FOR
+};
+
+/// How a server is asked for one thing of many.
+const BRIEF: Manner = Manner {
+    patience: Duration::from_secs(10),
     ..Manner::WAITED_FOR
 };
 
@@ -216,6 +229,24 @@ impl Remote for Peers {
         })
     }
 
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        event_id: &'a EventId,
+    ) -> Asked<'a, JoinedState> {
+        Box::pin(async move {
+            let (room_id, event_id) = (room_id.to_owned(), event_id.to_owned());
+            let request = get_room_state::v1::Request::new(event_id, room_id);
+            let answer = self.call(server, request, WHOLE_ROOM).await?;
+            Ok(JoinedState {
+                state: answer.pdus,
+                auth_chain: answer.auth_chain,
+                event: None,
+            })
+        })
+    }
+
     fn event<'a>(
         &'a self,
         server: &'a ServerName,
@@ -250,6 +281,38 @@ impl Remote for Peers {
         Box::pin(async move {
             let request = get_backfill::v1::Request::new(room_id.to_owned(), from, number(limit));
             Ok(self.call(server, request, GRAPH).await?.pdus)
+        })
+    }
+
+    fn event_near<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        time: MilliSecondsSinceUnixEpoch,
+        direction: hearth_store::Direction,
+    ) -> Asked<'a, (OwnedEventId, MilliSecondsSinceUnixEpoch)> {
+        Box::pin(async move {
+            let direction = match direction {
+                hearth_store::Direction::Forward => Direction::Forward,
+                hearth_store::Direction::Backward => Direction::Backward,
+            };
+            let room_id = room_id.to_owned();
+            let request = get_event_by_timestamp::v1::Request::new(room_id, time, direction);
+            let answer = self.call(server, request, Manner::WAITED_FOR).await?;
+            Ok((answer.event_id, answer.origin_server_ts))
+        })
+    }
+
+    fn hierarchy<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        suggested_only: bool,
+    ) -> Asked<'a, get_hierarchy::v1::Response> {
+        Box::pin(async move {
+            let mut request = get_hierarchy::v1::Request::new(room_id.to_owned());
+            request.suggested_only = suggested_only;
+            Ok(self.call(server, request, BRIEF).await?)
         })
     }
 

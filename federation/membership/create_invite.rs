@@ -50,6 +50,14 @@ pub(super) async fn take(
     if account.is_none_or(|account| account.deactivated) {
         return Err(Error::not_found("there is no such user"));
     }
+    if federation.users.blocks_invites(&view, &invitee).await? {
+        let message = "this user does not want to be invited";
+        return Err(Error::new(
+            StatusCode::FORBIDDEN,
+            "M_INVITE_BLOCKED",
+            message,
+        ));
+    }
     drop(view);
     Ok(federation.rooms.take_invite(origin, invite).await?)
 }

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use hearth_rooms::{Message, Rooms};
-use hearth_store::{Batch, CommitError, Position, View};
-use ruma::{OwnedServerName, UserId};
+use hearth_rooms::{DevicesToTell, Message, Rooms};
+use hearth_store::{Batch, CommitError, View};
+use ruma::OwnedServerName;
 use serde_json::json;
 
 use super::{Outbound, queue};
 use crate::remote::edu;
+
+/// Says that a list is told because its user came into a room, which its members heard of already.
+pub(crate) const UNCHANGED: &str = "org.hearth.unchanged";
 
 /// How many users are told of with one commit.
 const TOGETHER: usize = 32;
@@ -24,22 +27,22 @@ impl Outbound {
                 return Ok(());
             };
             let view = self.0.store.view().await?;
-            let changed = self.0.rooms.changed_devices(&view, TOGETHER).await?;
+            let changed = self.0.rooms.devices_to_tell(&view, TOGETHER).await?;
             if changed.is_empty() {
                 return Ok(());
             }
             let mut batch = Batch::new();
             lease.assert(&mut batch);
             let mut touched = Vec::<OwnedServerName>::new();
-            for (user, position) in changed {
-                Rooms::plan_devices_told(&mut batch, &user, position);
-                if !self.0.rooms.is_local(&user) {
+            for told in changed {
+                Rooms::plan_devices_told(&mut batch, &told);
+                if !self.0.rooms.is_local(&told.user) {
                     continue;
                 }
-                let Some(json) = self.change(&view, &user, position).await? else {
+                let Some(json) = self.change(&view, &told).await? else {
                     continue;
                 };
-                for server in self.0.rooms.servers_sharing(&view, &user).await? {
+                for server in self.0.rooms.servers_sharing(&view, &told.user).await? {
                     queue::plan_message(&mut batch, &server, json.get());
                     touched.push(server);
                 }
@@ -56,14 +59,14 @@ impl Outbound {
     async fn change(
         &self,
         view: &View,
-        user: &UserId,
-        position: Position,
+        told: &DevicesToTell,
     ) -> Result<Option<Box<serde_json::value::RawValue>>, hearth_rooms::Error> {
+        let (user, position) = (&told.user, told.position);
         let devices = self.0.users.devices(view, user).await.map_err(|error| {
             hearth_rooms::Error::Store(hearth_store::Error::Unavailable(error.to_string()))
         })?;
         let device = devices.last();
-        let wanted = BTreeMap::from([(user.to_owned(), Vec::new())]);
+        let wanted = BTreeMap::from([(user.clone(), Vec::new())]);
         let keys = self
             .0
             .users
@@ -79,6 +82,9 @@ impl Outbound {
             // One that nobody has seen: whoever keeps lists asks for the whole.
             "prev_id": [position.0.saturating_sub(1)],
         });
+        if !told.has_changed {
+            content[UNCHANGED] = true.into();
+        }
         match device {
             None => content["deleted"] = true.into(),
             Some(device) => {

@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#api-standards>
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
@@ -21,6 +21,12 @@ const MAX_ANSWER: usize = 16 << 20;
 
 /// How long a call takes at most, unless it says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who is found to be away within this time is tried once more.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How long is waited before that.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// How a call is made.
 #[derive(Clone, Copy, Debug)]
@@ -164,18 +170,32 @@ impl Peers {
     ) -> Result<(StatusCode, Bytes), CallError> {
         let body = Bytes::from(body);
         let mut failure = CallError::Unreachable(format!("{server} is nowhere"));
-        for place in self.0.discovery.find(&self.0.web, server).await {
-            match self.ask_at(&place, method, uri, authorization, &body).await {
-                Ok(response) => {
-                    let status = response.status();
-                    let body = collect(response, max_answer).await?;
-                    return Ok((status, body));
-                }
-                Err(reason) => {
-                    tracing::debug!(%server, host = place.host, port = place.port, reason, "not reached");
-                    failure = CallError::Unreachable(format!("{server}: {reason}"));
+        let begun = Instant::now();
+        for _ in 0..2 {
+            for place in self.0.discovery.find(&self.0.web, server).await {
+                match self.ask_at(&place, method, uri, authorization, &body).await {
+                    Ok(response) => {
+                        let status = response.status();
+                        let body = collect(response, max_answer).await?;
+                        return Ok((status, body));
+                    }
+                    Err(Failure { reason, nobody }) => {
+                        tracing::debug!(%server, host = place.host, port = place.port, reason, "not reached");
+                        failure = CallError::Unreachable(format!("{server}: {reason}"));
+                        if !nobody {
+                            return Err(failure);
+                        }
+                        self.0
+                            .web
+                            .forget(place.target.as_deref().unwrap_or(&place.host));
+                    }
                 }
             }
+            // It may have moved: once more with fresh names, unless that it is away took long to find out.
+            if begun.elapsed() > SOON {
+                break;
+            }
+            tokio::time::sleep(BREATH).await;
         }
         Err(failure)
     }
@@ -187,11 +207,15 @@ impl Peers {
         uri: &str,
         authorization: &str,
         body: &Bytes,
-    ) -> Result<Response, String> {
+    ) -> Result<Response, Failure> {
+        let never = |reason: String| Failure {
+            reason,
+            nobody: true,
+        };
         if !self.0.web.allows_host(&place.host) {
-            return Err("the address is in a private network".to_owned());
+            return Err(never("the address is in a private network".to_owned()));
         }
-        let method: http::Method = method.parse().map_err(|e| format!("{e}"))?;
+        let method: http::Method = method.parse().map_err(|e| never(format!("{e}")))?;
         let client = self.0.web.client(&place.host, place.target.as_deref());
         let url = format!("https://{}:{}{uri}", place.host, place.port);
         let mut request = client
@@ -203,8 +227,18 @@ impl Peers {
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
-        request.send().await.map_err(|e| reason(&e))
+        request.send().await.map_err(|e| Failure {
+            reason: reason(&e),
+            nobody: e.is_connect(),
+        })
     }
+}
+
+/// Why a place gave no answer.
+struct Failure {
+    reason: String,
+    /// Whether there was no connection at all, so that another place may be tried.
+    nobody: bool,
 }
 
 /// What went wrong, the causes included.

@@ -36,7 +36,7 @@ const AT_ONCE: usize = 16;
 const MAX_SERVERS: usize = 1000;
 
 /// How long a server whose keys cannot be had is not asked again: at first, and after many failures.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// How long a list that lacks a key is not fetched again.

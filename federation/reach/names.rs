@@ -42,6 +42,9 @@ pub trait Names: Send + Sync + 'static {
 
     /// The services of a name such as `_matrix-fed._tcp.example.org`; empty if it has none.
     fn services(&self, name: &str) -> BoxFuture<'static, Result<Vec<Service>, NoName>>;
+
+    /// Forgets the addresses of a host at which nobody was found.
+    fn forget(&self, _host: &str) {}
 }
 
 /// The resolver that the system is configured with. It caches as the records allow, but not for long.
@@ -99,5 +102,13 @@ impl Names for SystemNames {
             });
             Ok(services.take(MAX_ANSWERS).collect())
         })
+    }
+
+    fn forget(&self, host: &str) {
+        if let Ok(resolver) = &self.0 {
+            for kind in [RecordType::A, RecordType::AAAA] {
+                resolver.clear_lookup_cache(host, kind);
+            }
+        }
     }
 }

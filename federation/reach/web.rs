@@ -48,6 +48,7 @@ pub(crate) struct Web {
     /// For `.well-known`, which any web server of the host answers.
     well_known: Client,
     targets: Arc<Mutex<HashMap<String, String>>>,
+    names: Arc<dyn Names>,
     private_addresses: bool,
 }
 
@@ -83,8 +84,14 @@ impl Web {
             moved: client(&tls, guard(Some(targets.clone())), redirect::Policy::none())?,
             well_known: client(&tls, guard(None), careful_redirects(private_addresses))?,
             targets,
+            names,
             private_addresses,
         })
+    }
+
+    /// Forgets where a host is, at whose addresses nobody was found.
+    pub(crate) fn forget(&self, host: &str) {
+        self.names.forget(host);
     }
 
     /// The client for `.well-known`.

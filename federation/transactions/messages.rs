@@ -5,19 +5,26 @@
 
 use std::time::Duration;
 
+use hearth_base::Millis;
 use hearth_rooms::{ReceiptThread as Thread, signal_device_change};
 use hearth_store::{Batch, CommitError};
+use hearth_users::{Availability, Presence};
 use ruma::{
     DeviceId, RoomId, ServerName, UserId,
-    api::federation::transactions::edu::{DirectDeviceContent, Edu, ReceiptContent, TypingContent},
+    api::federation::transactions::edu::{
+        DirectDeviceContent, Edu, PresenceContent, ReceiptContent, TypingContent,
+    },
     events::receipt::ReceiptThread,
     serde::Raw,
 };
 
-use crate::{Error, Federation};
+use crate::{Error, Federation, outbound::devices::UNCHANGED};
 
 /// How long somebody of another server types, if nothing else is heard.
 const TYPING: Duration = Duration::from_secs(30);
+
+/// Of how many users one message tells whether they are there.
+const MAX_PRESENT: usize = 500;
 
 /// How often a change of devices is planned.
 const ATTEMPTS: usize = 8;
@@ -32,23 +39,31 @@ pub(super) async fn take(
     messages: &[Raw<Edu>],
 ) -> Result<(), Error> {
     for message in messages {
-        let message = match message.deserialize() {
-            Ok(message) => message,
+        let read = match message.deserialize() {
+            Ok(read) => read,
             Err(error) => {
                 tracing::debug!(%origin, %error, "a message cannot be read");
                 continue;
             }
         };
-        match message {
+        match read {
             Edu::Typing(content) => typing(federation, origin, content).await?,
+            Edu::Presence(content) => presence(federation, origin, content).await?,
             Edu::Receipt(content) => receipts(federation, origin, content).await?,
             Edu::DirectToDevice(content) => to_devices(federation, origin, content).await?,
+            Edu::DeviceListUpdate(_) if is_unchanged(message) => {}
             Edu::DeviceListUpdate(content) => devices(federation, origin, &content.user_id).await?,
             Edu::SigningKeyUpdate(content) => devices(federation, origin, &content.user_id).await?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether a list of devices is told for other reasons than a change.
+fn is_unchanged(message: &Raw<Edu>) -> bool {
+    let content = message.get_field::<serde_json::Map<String, serde_json::Value>>("content");
+    content.is_ok_and(|content| content.is_some_and(|content| content.contains_key(UNCHANGED)))
 }
 
 /// Passes over what a room refuses; a fault of the store is one of the whole transaction.
@@ -91,6 +106,40 @@ async fn typing(
     }
     let timeout = content.typing.then_some(TYPING);
     unless_store(federation.rooms.set_typing(user, room_id, timeout).await)
+}
+
+async fn presence(
+    federation: &Federation,
+    origin: &ServerName,
+    content: PresenceContent,
+) -> Result<(), Error> {
+    let now = federation.clock.now();
+    let own = content.push.into_iter();
+    let own = own.filter(|update| update.user_id.server_name() == origin);
+    for update in own.take(MAX_PRESENT) {
+        let Some(availability) = Availability::parse(update.presence.as_str()) else {
+            continue;
+        };
+        let view = federation.store.view().await?;
+        let user = &update.user_id;
+        if federation
+            .rooms
+            .rooms_shared_with(&view, user)
+            .await?
+            .is_empty()
+        {
+            continue;
+        }
+        let ago = u64::from(update.last_active_ago);
+        let told = Presence {
+            availability,
+            message: update.status_msg,
+            last_active: (availability != Availability::Offline || ago > 0)
+                .then(|| Millis(now.0.saturating_sub(ago))),
+        };
+        federation.users.hear_presence(user, told).await?;
+    }
+    Ok(())
 }
 
 async fn receipts(

@@ -276,6 +276,7 @@ fn refused(refusal: hearth_rooms::Refusal, reason: String) -> Error {
         Kind::BadAlias => (StatusCode::BAD_REQUEST, ErrorKind::BadAlias),
         Kind::DuplicateAnnotation => (StatusCode::BAD_REQUEST, ErrorKind::DuplicateAnnotation),
         Kind::UnableToGrantJoin => (StatusCode::BAD_REQUEST, ErrorKind::UnableToGrantJoin),
+        Kind::UnableToAuthoriseJoin => (StatusCode::BAD_REQUEST, ErrorKind::UnableToAuthorizeJoin),
         Kind::LimitExceeded => (
             StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::LimitExceeded(LimitExceededErrorData::new()),

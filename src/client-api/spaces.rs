@@ -13,6 +13,7 @@ use ruma::{
 use crate::{App, error::Error, routes::Routes};
 
 mod children;
+mod elsewhere;
 mod get_hierarchy;
 mod get_summary;
 

@@ -106,19 +106,24 @@ pub fn client_json(pdu: &Pdu, with_room_id: bool, unsigned: Option<Unsigned<'_>>
     to_json(&ClientEvent::new(pdu, with_room_id, unsigned))
 }
 
-/// The stripped form of a state event, shown to users who are not in the room: type, state key, sender and content.
+/// The stripped form of a state event, shown to users who are not in the room: type, state key, sender and content; of
+/// the create event also its time, by which clients tell rooms apart.
 pub fn strip(pdu: &Pdu) -> Box<RawValue> {
     #[derive(Serialize)]
     struct Stripped<'a> {
         content: &'a RawValue,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        origin_server_ts: Option<MilliSecondsSinceUnixEpoch>,
         sender: &'a UserId,
         #[serde(skip_serializing_if = "Option::is_none")]
         state_key: Option<&'a str>,
         #[serde(rename = "type")]
         event_type: &'a str,
     }
+    let is_create = pdu.is("m.room.create", "");
     to_json(&Stripped {
         content: pdu.content(),
+        origin_server_ts: is_create.then(|| pdu.origin_server_ts()),
         sender: pdu.sender(),
         state_key: pdu.state_key(),
         event_type: pdu.event_type(),

@@ -95,6 +95,11 @@ impl RoomVersion {
         self.rules().authorization.room_create_event_id_as_room_id
     }
 
+    /// Whether the fields of an event may have 255 bytes, and not as many characters (version 11 and later).
+    pub(crate) fn measures_fields_in_bytes(self) -> bool {
+        self >= Self::ALL[10]
+    }
+
     fn row(self) -> &'static (RoomVersionId, RoomVersionRules) {
         // The index is one of those in `ALL`: there is no other constructor.
         &VERSIONS[usize::from(self.0)]

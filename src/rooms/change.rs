@@ -212,14 +212,25 @@ impl Plan {
             .into_iter()
             .filter(|allow| allow.kind == "m.room_membership")
             .filter_map(|allow| allow.room_id);
+        let own = self.rooms.server_name();
+        let mut knows_all = true;
         for room_id in rooms.take(MAX_ALLOWING_ROOMS) {
-            if self.rooms.is_joined(&self.view, user, &room_id).await? {
+            // Who is in a room that this server left is not known here.
+            if !self
+                .rooms
+                .is_server_in_room(&self.view, own, &room_id)
+                .await?
+            {
+                knows_all = false;
+            } else if self.rooms.is_joined(&self.view, user, &room_id).await? {
                 return self.inviter().await.map(Some);
             }
         }
-        Err(Error::forbidden(
-            "you are in none of the rooms whose members may join",
-        ))
+        let reason = "you are in none of the rooms whose members may join";
+        match knows_all {
+            true => Err(Error::forbidden(reason)),
+            false => Err(Error::refused(Refusal::UnableToAuthoriseJoin, reason)),
+        }
     }
 
     /// A joined user of this server who may invite.

@@ -226,7 +226,9 @@ fn settings(
         put("m.room.canonical_alias", "", &json!({ "alias": alias }))?;
     }
     for (event_type, content) in preset_content(preset) {
-        if !given(event_type) {
+        // Without one, guests are forbidden.
+        let says_nothing = content["guest_access"] == "forbidden";
+        if !given(event_type) && !says_nothing {
             put(event_type, "", &content)?;
         }
     }

@@ -60,6 +60,8 @@ pub enum Refusal {
     DuplicateAnnotation,
     /// `M_UNABLE_TO_GRANT_JOIN`: nobody here may let the user in.
     UnableToGrantJoin,
+    /// `M_UNABLE_TO_AUTHORISE_JOIN`: nobody here knows whether the user may come.
+    UnableToAuthoriseJoin,
     /// `M_LIMIT_EXCEEDED`.
     LimitExceeded,
     /// `M_UNKNOWN`, status 400: for what has no errcode of its own.
@@ -80,6 +82,11 @@ impl Error {
             kind,
             reason: reason.into(),
         }
+    }
+
+    /// Whether it may pass: the same may succeed later.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Busy | Self::Store(_))
     }
 
     /// A stored record contradicts another: an alarm.

@@ -11,6 +11,7 @@ use crate::{
     known_rooms::note_moved,
     plan::Plan,
     servers::{REMOTE_JOINED, ROOM_SERVERS},
+    signal::DEVICES_UNSEEN,
 };
 
 /// (room, user) to membership.
@@ -168,7 +169,13 @@ impl Plan {
             batch.put(&USER_ROOMS, (user.as_str(), room_id), &member);
             note_moved(batch, &user, position);
             match now {
-                Membership::Join => batch.put(&LOCAL_JOINED, (room_id, user.as_str()), ()),
+                Membership::Join => {
+                    batch.put(&LOCAL_JOINED, (room_id, user.as_str()), ());
+                    if !was_joined && self.is_shared_now {
+                        // The servers in the room may not know the user's devices.
+                        batch.put(&DEVICES_UNSEEN, user.as_str(), position);
+                    }
+                }
                 _ => batch.delete(&LOCAL_JOINED, (room_id, user.as_str())),
             }
             batch.wake(Topic::new('u', user.as_str()));

@@ -71,6 +71,11 @@ impl Plan {
         {
             return Ok(true);
         }
+        self.is_shared().await
+    }
+
+    /// Whether other servers are in the room.
+    pub(crate) async fn is_shared(&self) -> Result<bool, Error> {
         let others = |server: &str| server != self.rooms.server_name().as_str();
         if self
             .members

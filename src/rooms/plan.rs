@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) shift: u64,
     /// The head after the events so far.
     pub(crate) head: Head,
+    /// Whether other servers are in the room at this point of the plan, as far as that was asked.
+    pub(crate) is_shared_now: bool,
     overlay: Overlay,
     pub(crate) fresh: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(crate) redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
@@ -114,6 +116,7 @@ impl Plan {
             seen,
             shift: 0,
             head,
+            is_shared_now: false,
             overlay: Overlay::default(),
             fresh: HashMap::new(),
             redacted: HashMap::new(),
@@ -292,6 +295,7 @@ impl Plan {
         if is_for_others {
             self.send_out(&event.pdu, position);
         }
+        self.is_shared_now = is_for_others;
         self.apply(&event, effects);
         self.fresh
             .insert(event.event_id().to_owned(), event.clone());

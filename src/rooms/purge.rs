@@ -19,12 +19,14 @@ use crate::{
     Error, Rooms, StoredEvent,
     alias::{ALIASES, PUBLISHED, ROOM_ALIASES},
     event::EVENTS,
+    forks::FORKS,
     head::{HEADS, NUMBERS},
     member::{FORGOTTEN, LOCAL_JOINED, MEMBERS, USER_ROOMS},
     receipt::RECEIPTS,
+    receive::{GAPS, REDACTIONS_AHEAD, SHOWN_OUTSIDE, STAGED, STAGED_IDS},
     relation::{ANNOTATIONS, RELATIONS, THREAD_ORDER, THREAD_USERS, THREADS},
     search::WORDS,
-    servers::ROOM_SERVERS,
+    servers::{REMOTE_JOINED, ROOM_SERVERS},
     signal::{DEVICE_SIGNALLED, SIGNALLED, SIGNALS},
     state::NODES,
     timeline::{DEPTHS, EDGES, TIMELINE},
@@ -179,6 +181,10 @@ impl Rooms {
         self.clear_members(view, &mut batch, room_id).await?;
         clear(view, &mut batch, &DEPTHS, (room_id,)).await?;
         clear(view, &mut batch, &EDGES, (room_id,)).await?;
+        clear(view, &mut batch, &FORKS, (room_id,)).await?;
+        clear(view, &mut batch, &GAPS, (room_id,)).await?;
+        clear(view, &mut batch, &SHOWN_OUTSIDE, (room_id,)).await?;
+        clear_staged(view, &mut batch, room_id).await?;
         clear(view, &mut batch, &RELATIONS, (room_id,)).await?;
         clear(view, &mut batch, &THREADS, (room_id,)).await?;
         clear(view, &mut batch, &THREAD_ORDER, (room_id,)).await?;
@@ -250,6 +256,7 @@ impl Rooms {
         for ((_, user), member) in page {
             let user = user.as_str();
             batch.delete(&MEMBERS, (room_id, user));
+            batch.delete(&REMOTE_JOINED, (user, room_id));
             if self.is_of_this_server(user) {
                 batch.delete(&FORGOTTEN, (user, member.position, room_id));
             }
@@ -279,6 +286,10 @@ fn clear_event(batch: &mut Batch, room_id: &str, event: &StoredEvent) {
     let (id, depth, position) = (event.event_id(), event.pdu.depth().0, event.position);
     batch.delete(&DEPTHS, (room_id, depth, position));
     batch.delete(&THREAD_EVENTS, (room_id, position));
+    batch.delete(&REDACTIONS_AHEAD, id.as_str());
+    if let Some(target) = event.pdu.redacts() {
+        batch.delete(&REDACTIONS_AHEAD, target.as_str());
+    }
     for parent in event.pdu.prev_events() {
         batch.delete(&EDGES, (room_id, parent.as_str(), id.as_str()));
     }
@@ -289,6 +300,21 @@ fn clear_event(batch: &mut Batch, room_id: &str, event: &StoredEvent) {
             batch.delete(&TRANSACTIONS, made_by.key(room_id, &path));
         }
     }
+}
+
+/// Removes events that were not worked off.
+async fn clear_staged(view: &View, batch: &mut Batch, room_id: &str) -> Result<(), Error> {
+    let limit = STEP.saturating_sub(batch.writes.len());
+    if limit > 0 {
+        let found = view
+            .scan_prefix(&STAGED, (room_id,), Direction::Forward, limit)
+            .await?;
+        for ((_, position), staged) in found {
+            batch.delete(&STAGED, (room_id, position));
+            batch.delete(&STAGED_IDS, staged.event_id.as_str());
+        }
+    }
+    Ok(())
 }
 
 /// Above every room id and user id.

@@ -53,6 +53,13 @@ struct Waiting {
 #[derive(Default)]
 pub(crate) struct Queues(Mutex<HashMap<OwnedRoomId, VecDeque<Waiting>>>);
 
+impl Queues {
+    /// Whether anybody waits, or is worked for.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.0.lock().is_empty()
+    }
+}
+
 impl Rooms {
     /// Waits in the room's queue until `work` is committed or refused.
     pub(crate) async fn enqueue(

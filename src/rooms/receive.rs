@@ -12,6 +12,7 @@
 //! | `history.rs` | events of before, and gaps among them |
 //! | `missing.rs` | what has to be fetched first |
 //! | `join.rs`, `leave.rs`, `invite.rs` | our users in rooms of other servers |
+//! | `rescind.rs` | invites that are taken back |
 //! | `resident.rs` | users of other servers in rooms of ours |
 //! | `serve.rs` | what other servers may read of a room |
 //!
@@ -26,16 +27,20 @@ mod join;
 mod leave;
 mod missing;
 mod outliers;
+mod rescind;
 mod resident;
 mod resolve;
 mod serve;
 mod stage;
 mod work;
 
-pub(crate) use accept::Received;
+pub(crate) use accept::{Given, REDACTIONS_AHEAD, Received};
+pub(crate) use history::GAPS;
 pub use invite::RemoteInvite;
+pub(crate) use invite::SHOWN_OUTSIDE;
 pub use resident::{Admitted, Draft};
 pub use serve::StateOf;
 pub use stage::Transaction as RemoteTransaction;
+pub(crate) use stage::{STAGED, STAGED_IDS};
 pub use work::Standing;
 pub(crate) use work::Workers;

@@ -7,13 +7,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use hearth_protocol::{BadSignature, Pdu, RoomVersion};
-use hearth_store::View;
+use hearth_store::{Direction, View};
 use ruma::{
-    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId,
-    RoomId, ServerName, UserId,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName,
+    OwnedUserId, RoomAliasId, RoomId, ServerName, UserId,
     api::federation::{
         directory::get_public_rooms_filtered,
         keys::{claim_keys, get_keys},
+        space::get_hierarchy,
     },
 };
 use serde_json::value::RawValue;
@@ -133,6 +134,14 @@ pub trait Remote: Send + Sync + 'static {
         event_id: &'a EventId,
     ) -> Asked<'a, StateIds>;
 
+    /// The state before an event and what vouches for it, as events.
+    fn state<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        event_id: &'a EventId,
+    ) -> Asked<'a, JoinedState>;
+
     /// One event.
     fn event<'a>(
         &'a self,
@@ -156,6 +165,23 @@ pub trait Remote: Send + Sync + 'static {
         from: Vec<OwnedEventId>,
         limit: usize,
     ) -> Asked<'a, Vec<Box<RawValue>>>;
+
+    /// The event of the room that the server knows nearest to a time, on the side that `direction` names, and its time.
+    fn event_near<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        time: MilliSecondsSinceUnixEpoch,
+        direction: Direction,
+    ) -> Asked<'a, (OwnedEventId, MilliSecondsSinceUnixEpoch)>;
+
+    /// A space of the server and the rooms in it.
+    fn hierarchy<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        suggested_only: bool,
+    ) -> Asked<'a, get_hierarchy::v1::Response>;
 
     /// The room that an alias of another server points to, and servers in it.
     fn resolve_alias<'a>(
@@ -220,6 +246,9 @@ impl From<NoAnswer> for Error {
                 (_, "M_FORBIDDEN") | (403, _) => Self::Forbidden(message),
                 (_, "M_UNABLE_TO_GRANT_JOIN") => {
                     Self::refused(crate::Refusal::UnableToGrantJoin, message)
+                }
+                (_, "M_UNABLE_TO_AUTHORISE_JOIN") => {
+                    Self::refused(crate::Refusal::UnableToAuthoriseJoin, message)
                 }
                 (_, "M_INCOMPATIBLE_ROOM_VERSION" | "M_UNSUPPORTED_ROOM_VERSION") => {
                     Self::refused(crate::Refusal::UnsupportedRoomVersion, message)

@@ -3,11 +3,12 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#sending-events-to-a-room>
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use hearth_protocol::{PowerLevels, check_content, may_redact, redact};
-use ruma::{EventId, OwnedEventId, OwnedRoomAliasId};
-use serde::Deserialize;
+use hearth_protocol::{Level, PowerLevels, check_content, may_redact, redact};
+use ruma::{EventId, OwnedEventId, OwnedRoomAliasId, UserId};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::{
     Error, NewEvent, Refusal, Rooms, StoredEvent,
@@ -46,7 +47,11 @@ impl Rooms {
 
 impl Plan {
     /// Plans an event that a user sends.
-    pub(crate) async fn send(&mut self, event: NewEvent) -> Result<OwnedEventId, Error> {
+    pub(crate) async fn send(&mut self, mut event: NewEvent) -> Result<OwnedEventId, Error> {
+        check_kind(&event)?;
+        if event.event_type == "m.room.member" {
+            event.content = without_authoriser(event.content)?;
+        }
         let path = path_of(&event.event_type, event.redacts.as_deref());
         let transaction = event.transaction.clone().map(|made_by| (made_by, path));
         if let Some(id) = self.repeated(transaction.as_ref()).await? {
@@ -56,8 +61,12 @@ impl Plan {
             if let Some(same) = self.unchanged(&event, state_key).await? {
                 return Ok(same);
             }
-            if event.event_type == "m.room.canonical_alias" && state_key.is_empty() {
-                self.check_aliases(&event).await?;
+            match event.event_type.as_str() {
+                "m.room.canonical_alias" if state_key.is_empty() => {
+                    self.check_aliases(&event).await?;
+                }
+                "m.room.power_levels" if state_key.is_empty() => self.check_levels(&event).await?,
+                _ => {}
             }
         }
         let redacts = match event.redacts {
@@ -66,7 +75,7 @@ impl Plan {
             None => None,
         };
         let target = match &redacts {
-            Some(target) => Some(self.redactable(target).await?),
+            Some(target) => self.redactable(target).await?,
             None => None,
         };
         let proposal = Proposal {
@@ -82,7 +91,12 @@ impl Plan {
         if let Some(target) = target {
             return self.redact(proposal, &target).await;
         }
-        Ok(self.add(proposal).await?.event_id().to_owned())
+        let is_ahead = proposal.redacts.is_some();
+        let added = self.add(proposal).await?;
+        if is_ahead {
+            self.redact_received(&added).await?;
+        }
+        Ok(added.event_id().to_owned())
     }
 
     /// Refuses early, in plain words, who is not in the room.
@@ -132,12 +146,39 @@ impl Plan {
         Ok(())
     }
 
-    /// The event to be redacted, which has to be one of this room.
-    async fn redactable(&self, target: &EventId) -> Result<Arc<StoredEvent>, Error> {
-        self.stored_event(target)
-            .await?
-            .filter(|event| event.pdu.room_id().as_str() == self.room_id())
-            .ok_or_else(|| Error::not_found("there is no such event in this room"))
+    /// No level is given to who is above all levels.
+    async fn check_levels(&self, event: &NewEvent) -> Result<(), Error> {
+        #[derive(Deserialize)]
+        struct Content {
+            #[serde(default)]
+            users: BTreeMap<String, IgnoredAny>,
+        }
+        let Ok(content) = serde_json::from_str::<Content>(event.content.get()) else {
+            // Refused by the rules, with the reason.
+            return Ok(());
+        };
+        let levels = self.levels().await?;
+        let listed = content
+            .users
+            .keys()
+            .filter_map(|user| UserId::parse(user).ok());
+        for user in listed {
+            if levels.user(&user) == Level::Infinite {
+                let reason = format!("{user} made the room and can have no power level");
+                return Err(Error::refused(Refusal::InvalidParam, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The event to be redacted, which has to be one of this room. In a room of several servers it may be one that is still
+    /// on its way: then there is nothing.
+    async fn redactable(&self, target: &EventId) -> Result<Option<Arc<StoredEvent>>, Error> {
+        match self.stored_event(target).await? {
+            Some(event) if event.pdu.room_id().as_str() == self.room_id() => Ok(Some(event)),
+            None if self.is_shared().await? => Ok(None),
+            _ => Err(Error::not_found("there is no such event in this room")),
+        }
     }
 
     /// Plans a redaction: the redacted form takes the place of the event, under the same id.
@@ -184,6 +225,30 @@ impl Plan {
             .insert(redacted.event_id().to_owned(), Arc::new(redacted));
         Ok(())
     }
+}
+
+/// Refuses what only the server makes.
+fn check_kind(event: &NewEvent) -> Result<(), Error> {
+    if event.event_type == "m.room.create" && event.state_key.as_deref() == Some("") {
+        return Err(Error::refused(
+            Refusal::InvalidParam,
+            "a room has one create event, its first",
+        ));
+    }
+    Ok(())
+}
+
+/// The content of a member event without who lets the user in, which the server alone decides.
+fn without_authoriser(content: Box<RawValue>) -> Result<Box<RawValue>, Error> {
+    const FIELD: &str = "join_authorised_via_users_server";
+    if !content.get().contains(FIELD) {
+        return Ok(content);
+    }
+    let bad = |e: serde_json::Error| Error::refused(Refusal::BadJson, e.to_string());
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(content.get()).map_err(bad)?;
+    fields.remove(FIELD);
+    serde_json::value::to_raw_value(&fields).map_err(bad)
 }
 
 /// The event that the content of a redaction names.

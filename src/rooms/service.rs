@@ -61,6 +61,14 @@ impl Rooms {
         }))
     }
 
+    /// A view of the store, to read from.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn view(&self) -> Result<View, Error> {
+        Ok(self.0.store.view().await?)
+    }
+
     /// The name behind the colon of this server's users and aliases.
     #[must_use]
     pub fn server_name(&self) -> &ServerName {

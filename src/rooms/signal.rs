@@ -41,6 +41,10 @@ pub(crate) const DEVICE_SIGNALLED: Table<(String, String), Position> =
 const DEVICES_OUTGOING: Table<String, Position> =
     Table::new(139, "devices_outgoing", Family::Records);
 
+/// User to the position at which they last came into a room of other servers, which may not know their devices.
+pub(crate) const DEVICES_UNSEEN: Table<String, Position> =
+    Table::new(143, "devices_unseen", Family::Records);
+
 /// Something that happened in a room and is no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -69,6 +73,17 @@ impl ReadPart for Signal {
             ))),
         }
     }
+}
+
+/// A user of whose devices other servers are to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DevicesToTell {
+    /// Who.
+    pub user: OwnedUserId,
+    /// Where in the log that was noted.
+    pub position: Position,
+    /// Whether something changed; else the user came into a room whose servers may not know the devices.
+    pub has_changed: bool,
 }
 
 /// What a stretch of a room's signal log holds.
@@ -119,29 +134,39 @@ pub async fn signal_device_change(
 }
 
 impl Rooms {
-    /// The users of whose devices other servers are to hear, `limit` at most, with the position of the change.
+    /// The users of whose devices other servers are to hear, `limit` at most.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn changed_devices(
+    pub async fn devices_to_tell(
         &self,
         view: &View,
         limit: usize,
-    ) -> Result<Vec<(OwnedUserId, Position)>, Error> {
-        let all = ""..LAST;
-        let found = view
-            .scan(&DEVICES_OUTGOING, all, Direction::Forward, limit)
-            .await?;
-        found
-            .into_iter()
-            .map(|(user, position)| Ok((parse_user(user)?, position)))
-            .collect()
+    ) -> Result<Vec<DevicesToTell>, Error> {
+        let mut told = Vec::new();
+        for (table, has_changed) in [(&DEVICES_OUTGOING, true), (&DEVICES_UNSEEN, false)] {
+            let found = view
+                .scan(table, ""..LAST, Direction::Forward, limit)
+                .await?;
+            for (user, position) in found {
+                told.push(DevicesToTell {
+                    user: parse_user(user)?,
+                    position,
+                    has_changed,
+                });
+            }
+        }
+        Ok(told)
     }
 
-    /// Takes a user from [`Rooms::changed_devices`], as part of `batch`, which conflicts if there was another change.
-    pub fn plan_devices_told(batch: &mut Batch, user: &UserId, position: Position) {
-        batch.assert_equals(&DEVICES_OUTGOING, user.as_str(), position);
-        batch.delete(&DEVICES_OUTGOING, user.as_str());
+    /// Takes a user from [`Rooms::devices_to_tell`], as part of `batch`, which conflicts if there was another change.
+    pub fn plan_devices_told(batch: &mut Batch, told: &DevicesToTell) {
+        let table = match told.has_changed {
+            true => &DEVICES_OUTGOING,
+            false => &DEVICES_UNSEEN,
+        };
+        batch.assert_equals(table, told.user.as_str(), told.position);
+        batch.delete(table, told.user.as_str());
     }
 
     /// The servers that share a room with the user, this one excepted.
@@ -185,6 +210,17 @@ impl Rooms {
             .into_iter()
             .map(|(room, ())| parse_room(room))
             .collect()
+    }
+
+    /// The rooms in which a user of any server is joined, as far as users of this server are.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn rooms_with(&self, view: &View, user: &UserId) -> Result<Vec<OwnedRoomId>, Error> {
+        match self.is_local(user) {
+            true => self.joined_rooms(view, user).await,
+            false => self.rooms_shared_with(view, user).await,
+        }
     }
 
     /// The positions of the newest signal of each room, in the order asked for; nothing for a room without one.

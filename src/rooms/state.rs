@@ -51,6 +51,18 @@ impl Root {
     pub const EMPTY: Self = Self([0; 12]);
 }
 
+impl Part for Root {
+    fn write(&self, w: &mut Writer) {
+        self.0.write(w);
+    }
+}
+
+impl ReadPart for Root {
+    fn read(r: &mut Reader<'_>) -> Result<Self, hearth_store::Error> {
+        ReadPart::read(r).map(Self)
+    }
+}
+
 /// The bytes of a node as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeBytes(pub(crate) Vec<u8>);

@@ -27,6 +27,9 @@ pub(crate) const EDGES: Table<(String, String, String), ()> =
 /// How many events a page has at most.
 pub const MAX_PAGE: usize = 1000;
 
+/// How often a page asks other servers for what is missing.
+const MAX_FILLS: usize = 4;
+
 /// How many events are looked at to fill a page whose filter lets few through.
 const MAX_LOOKED_AT: usize = 5000;
 
@@ -127,8 +130,8 @@ impl Rooms {
         let head = self.known_head(view, room_id).await?;
         let mut looked_at = 0;
         let mut view = view.clone();
-        // Once: whoever reads on comes again.
-        let mut may_fill = direction == Direction::Backward;
+        // A few times: whoever reads on comes again.
+        let mut fills = (direction == Direction::Backward).then_some(MAX_FILLS);
         loop {
             let chunk = (limit - page.events.len()).clamp(16, 256);
             let found = self
@@ -137,12 +140,10 @@ impl Rooms {
             let exhausted = found.len() < chunk;
             let lowest = found.last().filter(|_| !exhausted);
             let lowest = lowest.map_or(Depth(0), |(place, _)| place.depth);
-            if may_fill && self.has_gap(&view, room_id, lowest, cut.depth).await? {
-                may_fill = false;
-                if self.fill_gaps(&view, room_id, cut.depth).await? {
-                    view = self.0.store.view().await?;
-                    continue;
-                }
+            let between = (lowest, cut.depth);
+            if let Some(fresh) = self.filled(&view, room_id, between, &mut fills).await? {
+                view = fresh;
+                continue;
             }
             let view = &view;
             let mut reader = self.reader(view, &head, reader, room_id).await?;
@@ -168,6 +169,9 @@ impl Rooms {
             }
             if exhausted {
                 // Forward there may be more one day: the token stays good.
+                if fills.is_some() && self.has_gap(view, room_id, Depth(0), cut.depth).await? {
+                    page.end = Some(cut);
+                }
                 return Ok(page);
             }
             if looked_at >= MAX_LOOKED_AT {
@@ -175,6 +179,29 @@ impl Rooms {
                 return Ok(page);
             }
         }
+    }
+
+    /// Fills gaps between two depths as long as `fills` says, and gives a view of what is there then. Where nobody tells
+    /// what is missing it is not asked for again and again: `fills` is nothing afterwards.
+    async fn filled(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        (low, high): (Depth, Depth),
+        fills: &mut Option<usize>,
+    ) -> Result<Option<View>, Error> {
+        let Some(left) = fills.filter(|left| *left > 0) else {
+            return Ok(None);
+        };
+        if !self.has_gap(view, room_id, low, high).await? {
+            return Ok(None);
+        }
+        if !self.fill_gaps(view, room_id, high).await? {
+            *fills = None;
+            return Ok(None);
+        }
+        *fills = Some(left - 1);
+        Ok(Some(self.0.store.view().await?))
     }
 
     /// An event and at most `limit` events around it that `reader` may see.
@@ -254,69 +281,6 @@ impl Rooms {
             Some(event) if self.visible(view, reader, &event).await? => Ok(event),
             _ => Err(Error::not_found("there is no such event, or not for you")),
         }
-    }
-
-    /// The event of the room nearest to a time, on the side that `direction` names.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub async fn event_near(
-        &self,
-        view: &View,
-        reader: &UserId,
-        room_id: &RoomId,
-        time: ruma::MilliSecondsSinceUnixEpoch,
-        direction: Direction,
-    ) -> Result<Arc<StoredEvent>, Error> {
-        for event in self.events_near(view, room_id, time, direction).await? {
-            if self.visible(view, reader, &event).await? {
-                return Ok(event);
-            }
-        }
-        Err(Error::not_found("there is no event on that side"))
-    }
-
-    /// The events of the room on the side of a time that `direction` names, the nearest first, a hundred at most.
-    pub(crate) async fn events_near(
-        &self,
-        view: &View,
-        room_id: &RoomId,
-        time: ruma::MilliSecondsSinceUnixEpoch,
-        direction: Direction,
-    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        // Times rise with positions except where clocks are wrong, so a bisection over positions finds the place: the
-        // lowest position whose newest event is not older.
-        let head = self.known_head(view, room_id).await?;
-        let (mut low, mut high) = (Position::ZERO.next(), head.position);
-        while low < high {
-            let middle = Position(low.0 + (high.0 - low.0) / 2);
-            let newest = self
-                .timeline(
-                    view,
-                    room_id,
-                    Position::ZERO,
-                    middle,
-                    Direction::Backward,
-                    1,
-                )
-                .await?;
-            match newest.first() {
-                Some(event) if event.pdu.origin_server_ts() >= time => high = middle,
-                _ => low = middle.next(),
-            }
-        }
-        let (after, upto) = match direction {
-            Direction::Forward => (Position(low.0 - 1), head.position),
-            Direction::Backward => (Position::ZERO, low),
-        };
-        let mut near = self
-            .timeline(view, room_id, after, upto, direction, 100)
-            .await?;
-        near.retain(|event| match direction {
-            Direction::Forward => event.pdu.origin_server_ts() >= time,
-            Direction::Backward => event.pdu.origin_server_ts() <= time,
-        });
-        Ok(near)
     }
 
     /// At most `limit` places and ids from `cut` to `to`, in the direction of the page.

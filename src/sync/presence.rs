@@ -5,18 +5,21 @@
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#presence>
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use hearth_rooms::Rooms;
+use hearth_rooms::{Message, Rooms};
 use hearth_store::View;
 use hearth_users::{Availability, Presence, PresenceStamp, Users};
 use parking_lot::Mutex;
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 use tokio::sync::watch;
 
 use crate::{Error, filter, service::Shared, window::Reading};
@@ -31,6 +34,8 @@ const MAX_ROOMS: usize = 100;
 const FEW: usize = 32;
 /// How many users in rooms are remembered to have been announced there.
 const MAX_ANNOUNCED: usize = 50_000;
+/// How many servers of a room are told.
+const MAX_SERVERS: usize = 500;
 /// How often is looked for those whose time ran out.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -130,7 +135,7 @@ impl Around {
 
     /// Whether the user is in one of them.
     async fn holds(&self, rooms: &Rooms, view: &View, user: &UserId) -> Result<bool, Error> {
-        let theirs: HashSet<_> = rooms.joined_rooms(view, user).await?.into_iter().collect();
+        let theirs: HashSet<_> = rooms.rooms_with(view, user).await?.into_iter().collect();
         Ok(self.0.iter().any(|room| theirs.contains(room)))
     }
 }
@@ -212,6 +217,9 @@ pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
             }
         }
     }
+    if let Err(error) = tell_servers(shared, &places).await {
+        tracing::warn!(%error, "other servers are not told who is there");
+    }
     // Nobody has to hear of themselves.
     let mut rooms: HashMap<OwnedRoomId, Option<OwnedUserId>> = HashMap::new();
     for (room, user) in &places {
@@ -224,10 +232,56 @@ pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tells the other servers in the rooms of those for whom this node speaks.
+async fn tell_servers(shared: &Shared, places: &[(OwnedRoomId, OwnedUserId)]) -> Result<(), Error> {
+    let Ok(remote) = shared.rooms.remote() else {
+        return Ok(());
+    };
+    let view = shared.store.view().await?;
+    let now = shared.clock.now();
+    let mut news: BTreeMap<OwnedServerName, BTreeSet<&OwnedUserId>> = BTreeMap::new();
+    for (room, user) in places {
+        if !shared.users.tells_presence(user) {
+            continue;
+        }
+        for server in shared.rooms.servers(&view, room, MAX_SERVERS).await? {
+            if server != shared.rooms.server_name() {
+                news.entry(server).or_default().insert(user);
+            }
+        }
+    }
+    for (server, users) in news {
+        let push: Vec<_> = users
+            .into_iter()
+            .take(MAX_TOLD)
+            .map(|user| {
+                let presence = shared.users.presence(user);
+                let ago = presence.last_active_ago(now).unwrap_or_default();
+                let mut update = json!({
+                    "user_id": user,
+                    "presence": presence.availability.as_str(),
+                    "currently_active": presence.is_active(now),
+                    "last_active_ago": u64::try_from(ago.as_millis()).unwrap_or_default(),
+                });
+                if let Some(message) = presence.message {
+                    update["status_msg"] = message.into();
+                }
+                update
+            })
+            .collect();
+        let message = Message {
+            kind: "m.presence",
+            content: json!({ "push": push }),
+        };
+        remote.tell(vec![server], message);
+    }
+    Ok(())
+}
+
 /// The rooms in which is told of the user.
 async fn rooms_around(shared: &Shared, user: &UserId) -> Result<Vec<OwnedRoomId>, Error> {
     let view = shared.store.view().await?;
-    let joined = shared.rooms.joined_rooms(&view, user).await?;
+    let joined = shared.rooms.rooms_with(&view, user).await?;
     let ids = joined.iter().map(|room| &**room);
     Ok(Around::of(&shared.rooms, &view, ids).await?.0)
 }

@@ -63,15 +63,19 @@ pub(crate) async fn read(reading: &Reading<'_>, room: &RoomWindow<'_>) -> Result
         upto = found
             .last()
             .map_or(after, |last| Position(last.position.0.saturating_sub(1)));
+        let gap = first_gap(reading, room, &found).await?;
+        found.truncate(gap.map_or(found.len(), |gap| gap + 1));
         found.retain(|event| passes(reading, event));
         reading
             .rooms()
             .retain_visible(reading.view, room.head, reading.user(), &mut found)
             .await?;
         let room_left = limit - events.len();
-        more = found.len() > room_left || (looked_at >= MAX_LOOKED_AT && !exhausted);
+        more = found.len() > room_left
+            || (looked_at >= MAX_LOOKED_AT && !exhausted)
+            || (gap.is_some() && room.since.is_some());
         events.extend(found.into_iter().take(room_left));
-        if more || exhausted {
+        if more || exhausted || gap.is_some() {
             break;
         }
     }
@@ -85,8 +89,10 @@ pub(crate) async fn read(reading: &Reading<'_>, room: &RoomWindow<'_>) -> Result
         _ => after,
     };
     let start = match (events.first(), room.since) {
-        (Some(first), None) => first.state_before,
-        (Some(first), Some(_)) if more => first.state_before,
+        (Some(first), None) => reading.rooms().current_before(reading.view, first).await?,
+        (Some(first), Some(_)) if more => {
+            reading.rooms().current_before(reading.view, first).await?
+        }
         (Some(_), Some((_, root))) => root,
         (None, _) => room.end,
     };
@@ -96,6 +102,24 @@ pub(crate) async fn read(reading: &Reading<'_>, room: &RoomWindow<'_>) -> Result
         after,
         start,
     })
+}
+
+/// The place of the first of these events, newest first, before which this server misses some: a timeline goes no further,
+/// and pages fill the gap.
+async fn first_gap(
+    reading: &Reading<'_>,
+    room: &RoomWindow<'_>,
+    events: &[Arc<StoredEvent>],
+) -> Result<Option<usize>, Error> {
+    if !reading.rooms().may_have_gaps(reading.view, room.id).await? {
+        return Ok(None);
+    }
+    for (place, event) in events.iter().enumerate() {
+        if reading.rooms().follows_gap(reading.view, event).await? {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the filter lets an event through, and the user has not asked to be spared its sender's messages.

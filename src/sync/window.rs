@@ -174,7 +174,7 @@ async fn seen(
     let Some(newest) = newest.first() else {
         return Ok(None);
     };
-    let root = newest.state_after;
+    let root = rooms.current_after(view, newest).await?;
     let was_joined = (member.position <= since && member.membership == Membership::Join)
         || reading
             .rooms()

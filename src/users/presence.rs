@@ -39,6 +39,10 @@ const IDLE: Duration = Duration::from_secs(5 * 60);
 const ACTIVE: Duration = Duration::from_secs(60);
 /// How long a record is kept after its user was last heard of, so that it can be told when that was.
 const KEPT: Lifetime = Lifetime(24 * 60 * 60 * 1000);
+/// How long what another server told of a user holds.
+const TOLD: Duration = Duration::from_secs(30 * 60);
+/// In place of a device, for users of other servers.
+const ELSEWHERE: &str = "";
 /// Devices of one user whose presence is kept.
 const MAX_DEVICES: usize = 8;
 /// Bytes of a status message.
@@ -129,7 +133,9 @@ impl Record {
     fn at(&self, now: Millis) -> Presence {
         let stays = self.stays.iter().filter(|stay| stay.until > now);
         let most = stays.map(|stay| stay.availability).max();
-        let idle = self.last_active.is_none_or(|last| now.since(last) >= IDLE);
+        // Another server tells by itself when its user has nothing to do.
+        let is_ours = self.stay(ELSEWHERE.into()).is_none();
+        let idle = is_ours && self.last_active.is_none_or(|last| now.since(last) >= IDLE);
         let availability = match most.unwrap_or_default() {
             Availability::Online if idle => Availability::Unavailable,
             other => other,
@@ -313,10 +319,45 @@ impl Users {
             position: Position::ZERO,
         });
         let now = self.clock.now();
-        if presences.board.lock().put(user, record, by_hand, now) {
+        let mut board = presences.board.lock();
+        let is_news = board.put(user, record, by_hand, now);
+        if user.server_name() == self.server_name {
+            board.own(user);
+        }
+        drop(board);
+        if is_news {
             presences.bell.notify_one();
         }
         Ok(())
+    }
+
+    /// Takes in what another server tells of one of its users; a message that is too long is left out.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn hear_presence(&self, user: &UserId, told: Presence) -> Result<(), Error> {
+        let Some(presences) = &self.presences else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let mut record = Record::default();
+        let stay = Stay {
+            device: ELSEWHERE.into(),
+            availability: told.availability,
+            until: now.after(TOLD),
+        };
+        record.set_stay(stay, now);
+        let short = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES;
+        record.message = told.message.filter(short);
+        record.last_active = told.last_active;
+        self.write_presence(presences, user, record, false).await
+    }
+
+    /// Whether it is for this node to tell other servers of a user who was announced.
+    #[must_use]
+    pub fn tells_presence(&self, user: &UserId) -> bool {
+        let presences = self.presences.as_ref();
+        presences.is_some_and(|presences| presences.board.lock().is_ours(user))
     }
 
     /// What others may be told of a user now.

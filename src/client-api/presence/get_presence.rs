@@ -33,6 +33,6 @@ async fn share_a_room(app: &App, one: &UserId, other: &UserId) -> Result<bool, E
     let view = app.store.view().await?;
     let rooms = app.rooms.joined_rooms(&view, one).await?;
     let rooms: HashSet<_> = rooms.into_iter().collect();
-    let theirs = app.rooms.joined_rooms(&view, other).await?;
+    let theirs = app.rooms.rooms_with(&view, other).await?;
     Ok(theirs.iter().any(|room| rooms.contains(room)))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hearth_store::View;
 use hearth_users::Session;
 use ruma::{
-    OwnedRoomId,
+    OwnedRoomId, OwnedServerName,
     api::client::space::{
         SpaceHierarchyRoomsChunk,
         get_hierarchy::v1::{Request, Response},
@@ -13,7 +13,11 @@ use ruma::{
     room::RoomType,
 };
 
-use super::{children::children, may_preview};
+use super::{
+    children::{Child, children, told_children},
+    elsewhere::Elsewhere,
+    may_preview,
+};
 use crate::{App, error::Error, summary, tokens};
 
 /// Rooms on a page when the caller names no number, and at most.
@@ -38,7 +42,7 @@ pub(super) async fn get_hierarchy(
         None => 0,
     };
     let limit = tokens::limit(request.limit, PAGE, PAGE);
-    let walk = Walk {
+    let mut walk = Walk {
         app: &app,
         view: &view,
         session: &session,
@@ -46,6 +50,7 @@ pub(super) async fn get_hierarchy(
             .max_depth
             .map_or(DEEPEST, |depth| u64::from(depth).min(DEEPEST)),
         suggested_only: request.suggested_only,
+        elsewhere: Elsewhere::default(),
     };
     let found = walk
         .rooms(request.room_id, skip.saturating_add(limit))
@@ -56,12 +61,21 @@ pub(super) async fn get_hierarchy(
     Ok(response)
 }
 
+/// A room that is ahead of a walk.
+struct Ahead {
+    room: OwnedRoomId,
+    depth: u64,
+    /// Servers that know it, as the space says.
+    via: Vec<OwnedServerName>,
+}
+
 struct Walk<'a> {
     app: &'a App,
     view: &'a View,
     session: &'a Session,
     deepest: u64,
     suggested_only: bool,
+    elsewhere: Elsewhere,
 }
 
 struct Found {
@@ -71,21 +85,29 @@ struct Found {
 
 impl Walk<'_> {
     /// The first `wanted` rooms of the tree under `root`, itself included, and whether there are more.
-    async fn rooms(&self, root: OwnedRoomId, wanted: usize) -> Result<Found, Error> {
+    async fn rooms(&mut self, root: OwnedRoomId, wanted: usize) -> Result<Found, Error> {
         let mut found = Found {
             rooms: Vec::new(),
             more: false,
         };
         let mut seen = BTreeSet::from([root.clone()]);
-        let mut ahead = vec![(root.clone(), 0_u64)];
+        let mut ahead = vec![Ahead {
+            room: root.clone(),
+            depth: 0,
+            via: root
+                .server_name()
+                .map(ToOwned::to_owned)
+                .into_iter()
+                .collect(),
+        }];
         let mut visited = 0;
-        while let Some((room, depth)) = ahead.pop() {
+        while let Some(next) = ahead.pop() {
             visited += 1;
             if visited > VISITED {
                 break;
             }
-            let Some(chunk) = self.room(&room, depth, &mut seen, &mut ahead).await? else {
-                if room == root {
+            let Some((chunk, children)) = self.room(&next).await? else {
+                if next.room == root {
                     return Err(Error::forbidden("no such space, or not for you"));
                 }
                 continue;
@@ -94,37 +116,58 @@ impl Walk<'_> {
                 found.more = true;
                 break;
             }
+            // What is pushed last is visited first.
+            for child in children.into_iter().rev() {
+                if next.depth < self.deepest && seen.insert(child.room.clone()) {
+                    ahead.push(Ahead {
+                        room: child.room,
+                        depth: next.depth + 1,
+                        via: child.via,
+                    });
+                }
+            }
             found.rooms.push(chunk);
         }
         Ok(found)
     }
 
-    /// One room, if the caller may know of it; adds what it holds to `ahead`.
+    /// One room, if the caller may know of it, and what it holds.
     async fn room(
-        &self,
-        room: &OwnedRoomId,
-        depth: u64,
-        seen: &mut BTreeSet<OwnedRoomId>,
-        ahead: &mut Vec<(OwnedRoomId, u64)>,
-    ) -> Result<Option<SpaceHierarchyRoomsChunk>, Error> {
-        let Some(summary) = summary::summary(self.app, self.view, room).await? else {
-            return Ok(None);
+        &mut self,
+        ahead: &Ahead,
+    ) -> Result<Option<(SpaceHierarchyRoomsChunk, Vec<Child>)>, Error> {
+        let rooms = &self.app.rooms;
+        let is_here = rooms
+            .is_server_in_room(self.view, rooms.server_name(), &ahead.room)
+            .await?;
+        let told = match is_here {
+            true => None,
+            false => {
+                let asked = (&*ahead.room, &*ahead.via, self.suggested_only);
+                self.elsewhere.look(rooms, asked).await
+            }
+        };
+        let (summary, shown) = match told {
+            Some(told) => told,
+            None => match summary::summary(self.app, self.view, &ahead.room).await? {
+                Some(summary) => (summary, Vec::new()),
+                None => return Ok(None),
+            },
         };
         let user = Some(&*self.session.user_id);
         if !may_preview(self.app, self.view, user, &summary).await? {
             return Ok(None);
         }
-        let mut shown = Vec::new();
-        if summary.room_type == Some(RoomType::Space) {
-            let children = children(self.app, self.view, room, self.suggested_only).await?;
-            // What is pushed last is visited first.
-            for child in children.iter().rev() {
-                if depth < self.deepest && seen.insert(child.room.clone()) {
-                    ahead.push((child.room.clone(), depth + 1));
-                }
-            }
-            shown.extend(children.into_iter().map(|child| child.shown));
+        if summary.room_type != Some(RoomType::Space) {
+            let chunk = SpaceHierarchyRoomsChunk::new(summary, Vec::new());
+            return Ok(Some((chunk, Vec::new())));
         }
-        Ok(Some(SpaceHierarchyRoomsChunk::new(summary, shown)))
+        let children = match is_here || shown.is_empty() {
+            true => children(self.app, self.view, &ahead.room, self.suggested_only).await?,
+            false => told_children(&shown, self.suggested_only),
+        };
+        let shown = children.iter().map(|child| child.shown.clone()).collect();
+        let chunk = SpaceHierarchyRoomsChunk::new(summary, shown);
+        Ok(Some((chunk, children)))
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Event id to the redaction of it that came first.
 pub(crate) const REDACTIONS_AHEAD: Table<String, String> =
-    Table::new(131, "redactions_ahead", Family::Records);
+    Table::new(141, "redactions_ahead", Family::Records);
 
 /// How many heads a room has at most.
 const MAX_EXTREMITIES: usize = 20;
@@ -30,13 +30,25 @@ const MAX_EXTREMITIES: usize = 20;
 /// Type, state key and event id of the entries of a state.
 pub(crate) type StateList = Vec<(String, String, OwnedEventId)>;
 
+/// The state before an event, as far as another server told it.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Given {
+    /// It follows from the events before it, which are all known.
+    #[default]
+    Nothing,
+    /// It is this.
+    Before(Arc<StateList>),
+    /// The states after those events before it that are not known; the others give theirs.
+    After(Vec<Arc<StateList>>),
+}
+
 /// An event that came in, its signatures and hashes checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     /// The event.
     pub(crate) pdu: Pdu,
     /// The state before it, where the events before it are not all known.
-    pub(crate) given: Option<Arc<StateList>>,
+    pub(crate) given: Given,
     /// Whether this server passes it on to the others: it let the sender in, or the sender is its own.
     pub(crate) pass_on: bool,
 }
@@ -77,8 +89,9 @@ impl Plan {
             self.batch.wake(changed(&id));
         }
         let state_before = match given {
-            Some(list) => self.given_state(&list).await?,
-            None => self.state_before(&pdu).await?,
+            Given::Nothing => self.state_before(&pdu).await?,
+            Given::Before(list) => self.given_state(&list).await?,
+            Given::After(lists) => self.merged_state(&pdu, &lists).await?,
         };
         let marked = self.judge(&pdu, state_before).await?;
         let planned = self.mark(pdu, state_before, marked, pass_on).await;
@@ -159,6 +172,25 @@ impl Plan {
             return Ok(self.head.state);
         }
         let roots = self.states_after(previous).await?;
+        self.resolved(&roots).await
+    }
+
+    /// The state before an event some of whose predecessors are not known: what those leave behind is given.
+    async fn merged_state(&mut self, pdu: &Pdu, given: &[Arc<StateList>]) -> Result<Root, Error> {
+        let mut known = Vec::new();
+        for id in pdu.prev_events() {
+            if self
+                .event(id)
+                .await?
+                .is_some_and(|event| !event.is_outlier())
+            {
+                known.push(id.clone());
+            }
+        }
+        let mut roots = self.states_after(&known).await?;
+        for list in given {
+            roots.push(self.given_state(list).await?);
+        }
         self.resolved(&roots).await
     }
 
@@ -269,6 +301,12 @@ impl Plan {
         let is_for_others = pass_on && self.is_for_others(&pdu).await?;
         // From here on nothing fails before the event is in.
         let position = self.batch.position();
+        self.is_shared_now = true;
+        // Who comes into a room sees it as it was where they came in.
+        let current = match self.head.extremities.is_empty() {
+            true => state_before,
+            false => self.head.state,
+        };
         let head = &mut self.head;
         head.counted += u64::from(effects.counts);
         head.position = position;
@@ -292,6 +330,7 @@ impl Plan {
             pdu,
         });
         self.write_event(&event);
+        self.note_fork(&event, current);
         if is_for_others {
             self.send_out(&event.pdu, position);
         }
@@ -420,7 +459,10 @@ impl Plan {
     }
 
     /// Lets a redaction that came in take effect, or remembers it for when its target comes.
-    async fn redact_received(&mut self, redaction: &Arc<StoredEvent>) -> Result<(), Error> {
+    pub(crate) async fn redact_received(
+        &mut self,
+        redaction: &Arc<StoredEvent>,
+    ) -> Result<(), Error> {
         let Some(target) = redaction.pdu.redacts() else {
             return Ok(());
         };

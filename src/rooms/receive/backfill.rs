@@ -68,7 +68,7 @@ impl Rooms {
         Ok(false)
     }
 
-    async fn fill_from(
+    pub(crate) async fn fill_from(
         &self,
         view: &View,
         server: &OwnedServerName,
@@ -99,8 +99,6 @@ impl Rooms {
         let mut pieces = Vec::with_capacity(events.len());
         let mut planned = HashSet::new();
         for pdu in in_graph_order(events) {
-            self.fetch_auth_events(view, server, head.version, &pdu)
-                .await?;
             let given = match self.is_connected(view, &pdu, &planned).await? {
                 true => None,
                 false => {
@@ -108,6 +106,7 @@ impl Rooms {
                     Some(self.fetch_state(server, head.version, room_id, id).await?)
                 }
             };
+            self.fetch_auth_events(server, head.version, &pdu).await?;
             planned.insert(pdu.event_id().to_owned());
             pieces.push((pdu, given));
         }

@@ -34,6 +34,27 @@ impl Rooms {
         let found = view.scan(&GAPS, range, Direction::Backward, 1).await?;
         Ok(!found.is_empty())
     }
+
+    /// Whether something of the room's history is missing.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn may_have_gaps(&self, view: &View, room_id: &RoomId) -> Result<bool, Error> {
+        self.has_gap(view, room_id, Depth(0), Depth::MAX).await
+    }
+
+    /// Whether something is missing before the event.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn follows_gap(&self, view: &View, event: &StoredEvent) -> Result<bool, Error> {
+        let key = (
+            event.pdu.room_id().as_str(),
+            event.pdu.depth().0,
+            event.event_id().as_str(),
+        );
+        Ok(view.get(&GAPS, key).await?.is_some())
+    }
 }
 
 impl Plan {

@@ -9,7 +9,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Received;
+use super::{Given, Received};
 use crate::{
     Error, Head, Member, MemberChange, Membership, Refusal, Rooms, Root, StoredEvent,
     event::{EVENTS, EventRecord},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// (room, user) to what a user outside is shown of a room of other servers, as stripped state.
-const SHOWN_OUTSIDE: Table<(String, String), Json<Vec<Box<RawValue>>>> =
+pub(crate) const SHOWN_OUTSIDE: Table<(String, String), Json<Vec<Box<RawValue>>>> =
     Table::new(137, "shown_outside", Family::Records);
 
 /// How many events a user is shown of a room that they are invited to.
@@ -268,7 +268,7 @@ impl Rooms {
         drop(plan);
         let received = Received {
             pdu: signed,
-            given: None,
+            given: Given::Nothing,
             pass_on: true,
         };
         let work = Work::Receive(Box::new(received));
@@ -282,12 +282,18 @@ pub(super) fn stripped(event: &RawValue) -> Option<Box<RawValue>> {
     struct Stripped<'a> {
         #[serde(borrow)]
         content: &'a RawValue,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        origin_server_ts: Option<u64>,
         sender: OwnedUserId,
         state_key: String,
         #[serde(rename = "type")]
         event_type: String,
     }
-    to_raw_value(&serde_json::from_str::<Stripped<'_>>(event.get()).ok()?).ok()
+    let mut stripped: Stripped<'_> = serde_json::from_str(event.get()).ok()?;
+    if stripped.event_type != "m.room.create" {
+        stripped.origin_server_ts = None;
+    }
+    to_raw_value(&stripped).ok()
 }
 
 fn plan_member(

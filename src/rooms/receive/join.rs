@@ -15,7 +15,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Received, accept::StateList, check::create_id};
+use super::{Given, Received, accept::StateList, check::create_id};
 use crate::{
     Act, Error, JoinedState, MemberChange, Membership, Refusal, Rooms,
     plan::Plan,
@@ -65,12 +65,10 @@ impl Rooms {
             Act::Join => match self.change_here(change.clone()).await {
                 // Somebody on another server may do it.
                 Err(Error::Refused {
-                    kind: Refusal::UnableToGrantJoin,
+                    kind: kind @ (Refusal::UnableToGrantJoin | Refusal::UnableToAuthoriseJoin),
                     reason,
                 }) => match self.enter_elsewhere(&view, change, via).await {
-                    Err(Error::NotFound(_)) => {
-                        Err(Error::refused(Refusal::UnableToGrantJoin, reason))
-                    }
+                    Err(Error::NotFound(_)) => Err(Error::refused(kind, reason)),
                     other => other,
                 },
                 other => other,
@@ -122,8 +120,8 @@ impl Rooms {
         Err(failure.unwrap_or_else(|| Error::not_found("there is no such room")))
     }
 
-    /// The servers that may help with the room: those that are named, that of who invited the user, those in the room as
-    /// far as is known, that which made the room.
+    /// The servers that may help with the room: those that are named and that of who invited the user; if there are none,
+    /// those in the room as far as is known, and that which made the room.
     pub(super) async fn helpers(
         &self,
         view: &View,
@@ -137,12 +135,16 @@ impl Rooms {
             .map(|member| member.sender.server_name().to_owned());
         let known = self.servers(view, room_id, MAX_SERVERS).await?;
         let maker = room_id.server_name().map(ToOwned::to_owned);
-        let all = via.iter().cloned().chain(inviter).chain(known).chain(maker);
         let mut seen = BTreeSet::new();
-        Ok(all
-            .filter(|server| server != self.server_name() && seen.insert(server.clone()))
-            .take(MAX_SERVERS)
-            .collect())
+        let mut fit =
+            |server: &OwnedServerName| server != self.server_name() && seen.insert(server.clone());
+        let named = via.iter().cloned().chain(inviter);
+        let mut helpers: Vec<_> = named.filter(&mut fit).take(MAX_SERVERS).collect();
+        if helpers.is_empty() {
+            let others = known.into_iter().chain(maker);
+            helpers.extend(others.filter(&mut fit).take(MAX_SERVERS));
+        }
+        Ok(helpers)
     }
 
     /// Joins through a server.
@@ -274,7 +276,7 @@ impl Rooms {
             // Another of our users came in meanwhile: what is known of the room since goes on.
             let received = Received {
                 pdu: join.clone(),
-                given: Some(state.clone()),
+                given: Given::Before(state.clone()),
                 pass_on: false,
             };
             plan.receive(received).await?;

@@ -11,10 +11,11 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 use hearth_protocol::{Pdu, RoomVersion};
 use hearth_store::View;
-use ruma::{OwnedEventId, RoomId, ServerName};
+use ruma::{EventId, OwnedEventId, RoomId, ServerName};
+use serde_json::value::RawValue;
 
 use super::{
-    Received,
+    Given, Received,
     accept::StateList,
     check::{create_id, in_graph_order},
 };
@@ -26,14 +27,19 @@ const MAX_MISSING: usize = 50;
 /// How many single events are fetched for one state.
 const MAX_SINGLE: usize = 2_000;
 
+/// From how many events on the whole state is fetched, if it is more than what is known of it.
+const MANY: usize = 50;
+
 /// How many are fetched at once.
 const AT_ONCE: usize = 8;
 
 impl Rooms {
-    /// Makes sure that everything is known that the rules need to judge the event, where the events of `planned` will be.
+    /// Makes sure that everything is known that the rules need to judge an event that `origin` sent, where the events of
+    /// `planned` will be.
     ///
     /// # Errors
-    /// `Unreachable` and others when it cannot be had now.
+    /// `Forbidden` when `origin` does not tell what comes before the event; `Unreachable` and others when it cannot be had
+    /// now.
     pub(crate) async fn prepare(
         &self,
         origin: &ServerName,
@@ -42,30 +48,53 @@ impl Rooms {
     ) -> Result<Received, Error> {
         let view = self.0.store.view().await?;
         let head = self.known_head(&view, pdu.room_id()).await?;
-        self.fetch_auth_events(&view, origin, head.version, &pdu)
-            .await?;
-        if self.is_connected(&view, &pdu, planned).await? {
-            return Ok(Received {
-                pdu,
-                given: None,
-                pass_on: false,
-            });
-        }
-        let between = self
-            .fetch_between(origin, head.version, head.extremities, &pdu)
-            .await?;
-        for earlier in between {
-            let received = self.prepare_alone(origin, head.version, earlier).await?;
-            let work = Work::Receive(Box::new(received));
-            match self.enqueue(pdu.room_id().to_owned(), work).await {
-                Ok(_) | Err(Error::Forbidden(_)) => {}
-                Err(error) => return Err(error),
+        let version = head.version;
+        if !self.is_connected(&view, &pdu, planned).await? {
+            self.fill_between(origin, version, head.extremities, &pdu)
+                .await?;
+            let view = self.0.store.view().await?;
+            if !self.is_connected(&view, &pdu, planned).await? {
+                // Were the state before it asked for here, whoever sends an event could choose the state of the room.
+                let reason = "the server does not tell what comes before the event";
+                return Err(Error::forbidden(reason));
             }
         }
-        self.prepare_alone(origin, head.version, pdu).await
+        self.fetch_auth_events(origin, version, &pdu).await?;
+        Ok(Received {
+            pdu,
+            given: Given::Nothing,
+            pass_on: false,
+        })
     }
 
-    /// As [`Rooms::prepare`], for an event before which no more is asked for.
+    /// Takes in the events between the heads and an event that came in.
+    async fn fill_between(
+        &self,
+        origin: &ServerName,
+        version: RoomVersion,
+        heads: Vec<OwnedEventId>,
+        pdu: &Pdu,
+    ) -> Result<(), Error> {
+        for earlier in self.fetch_between(origin, version, heads, pdu).await? {
+            let id = earlier.event_id().to_owned();
+            let taken = match self.prepare_alone(origin, version, earlier).await {
+                Ok(received) => {
+                    let work = Work::Receive(Box::new(received));
+                    self.enqueue(pdu.room_id().to_owned(), work).await
+                }
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(_) => {}
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => tracing::debug!(event = %id, %error, "an earlier event is left out"),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Rooms::prepare`], for an event before which no more is asked for: where it does not follow what is known, the
+    /// states before it are asked for.
     async fn prepare_alone(
         &self,
         origin: &ServerName,
@@ -73,15 +102,17 @@ impl Rooms {
         pdu: Pdu,
     ) -> Result<Received, Error> {
         let view = self.0.store.view().await?;
-        self.fetch_auth_events(&view, origin, version, &pdu).await?;
-        let given = match self.is_connected(&view, &pdu, &HashSet::new()).await? {
-            true => None,
-            false => {
-                let (room_id, id) = (pdu.room_id(), pdu.event_id());
-                Some(Arc::new(
-                    self.fetch_state(origin, version, room_id, id).await?,
-                ))
+        let mut states = Vec::new();
+        for id in pdu.prev_events() {
+            if !self.is_placed(&view, id).await? {
+                let state = self.fetch_state_after(origin, version, pdu.room_id(), id);
+                states.push(Arc::new(state.await?));
             }
+        }
+        self.fetch_auth_events(origin, version, &pdu).await?;
+        let given = match states.is_empty() {
+            true => Given::Nothing,
+            false => Given::After(states),
         };
         Ok(Received {
             pdu,
@@ -105,7 +136,7 @@ impl Rooms {
         Ok(true)
     }
 
-    async fn is_placed(&self, view: &View, id: &ruma::EventId) -> Result<bool, Error> {
+    async fn is_placed(&self, view: &View, id: &EventId) -> Result<bool, Error> {
         Ok(self
             .event(view, id)
             .await?
@@ -127,9 +158,12 @@ impl Rooms {
         let sent = match asked.await {
             Ok(sent) => sent,
             Err(error) => {
-                // The state before the event may be had all the same.
+                let error = Error::from(error);
                 tracing::debug!(%origin, %error, "the events before one are not given");
-                return Ok(Vec::new());
+                return match error.is_passing() {
+                    true => Err(error),
+                    false => Ok(Vec::new()),
+                };
             }
         };
         let sent = &sent[..sent.len().min(MAX_MISSING)];
@@ -145,59 +179,103 @@ impl Rooms {
         Ok(in_graph_order(unknown))
     }
 
-    /// Makes sure that what vouches for the event is known.
+    /// Makes sure that what vouches for the event is known, if the server tells it: else the event is rejected for that.
+    ///
+    /// # Errors
+    /// `Unreachable` and others when it cannot be had now.
     pub(crate) async fn fetch_auth_events(
         &self,
-        view: &View,
         origin: &ServerName,
         version: RoomVersion,
         pdu: &Pdu,
     ) -> Result<(), Error> {
+        let view = self.0.store.view().await?;
         let mut missing = false;
         for id in pdu.auth_events() {
-            missing |= self.event(view, id).await?.is_none();
+            missing |= self.event(&view, id).await?.is_none();
         }
         if !missing {
             return Ok(());
         }
         let (room_id, id) = (pdu.room_id(), pdu.event_id());
-        let sent = self.remote()?.event_auth(origin, room_id, id).await?;
+        let asked = self.remote()?.event_auth(origin, room_id, id).await;
+        let sent = match asked.map_err(Error::from) {
+            Ok(sent) => sent,
+            Err(error) if error.is_passing() => return Err(error),
+            Err(error) => {
+                tracing::debug!(event = %id, %error, "what vouches for an event is not told");
+                return Ok(());
+            }
+        };
         let events = self.read_events(room_id, version, &sent).await?;
-        let judged = self.judge_outliers(view, version, events).await?;
+        let judged = self.judge_outliers(&view, version, events).await?;
         self.keep_outliers(version, &judged).await
     }
 
+    /// The state after an event that is not known, as the server has it; its events are known afterwards.
+    async fn fetch_state_after(
+        &self,
+        origin: &ServerName,
+        version: RoomVersion,
+        room_id: &RoomId,
+        event_id: &EventId,
+    ) -> Result<StateList, Error> {
+        let state = self.fetch_state(origin, version, room_id, event_id);
+        let mut state = state.await?;
+        let view = self.0.store.view().await?;
+        let event = match self.event(&view, event_id).await? {
+            Some(event) => event,
+            None => {
+                let json = self.remote()?.event(origin, event_id).await?;
+                let events = self.read_events(room_id, version, &[json]).await?;
+                let judged = self.judge_outliers(&view, version, events).await?;
+                self.keep_outliers(version, &judged).await?;
+                let view = self.0.store.view().await?;
+                let event = self.event(&view, event_id).await?;
+                event.ok_or_else(|| Error::not_found("the event before is not given"))?
+            }
+        };
+        if event.pdu.room_id() != room_id {
+            return Err(Error::forbidden("it follows an event of another room"));
+        }
+        if let Some(state_key) = event.pdu.state_key()
+            && !event.pdu.is_rejected()
+        {
+            let event_type = event.pdu.event_type();
+            state.retain(|(of, key, _)| of != event_type || key != state_key);
+            let id = event_id.to_owned();
+            state.push((event_type.to_owned(), state_key.to_owned(), id));
+        }
+        Ok(state)
+    }
+
     /// The state before an event, as the server has it; its events are known afterwards.
+    ///
+    /// # Errors
+    /// `NotFound` when the server does not give all of it; `Unreachable` and others when it cannot be had now.
     pub(crate) async fn fetch_state(
         &self,
         origin: &ServerName,
         version: RoomVersion,
         room_id: &RoomId,
-        event_id: &ruma::EventId,
+        event_id: &EventId,
     ) -> Result<StateList, Error> {
         let ids = self.remote()?.state_ids(origin, room_id, event_id).await?;
         let view = self.0.store.view().await?;
-        let mut unknown = Vec::new();
+        let mut unknown = HashSet::new();
         let create = create_id(version, room_id);
         for id in ids.state.iter().chain(&ids.auth_chain).chain(&create) {
             if self.event(&view, id).await?.is_none() {
-                unknown.push(id.clone());
+                unknown.insert(id.clone());
             }
         }
-        unknown.sort_unstable();
-        unknown.dedup();
-        if unknown.len() > MAX_SINGLE {
-            return Err(Error::Unreachable(
-                "too much of the state is unknown".to_owned(),
-            ));
-        }
-        let fetched = stream::iter(unknown)
-            .map(|id| async move { self.remote().ok()?.event(origin, &id).await.ok() })
-            .buffer_unordered(AT_ONCE)
-            .filter_map(std::future::ready)
-            .collect::<Vec<_>>()
-            .await;
-        let events = self.read_events(room_id, version, &fetched).await?;
+        let known = (ids.state.len() + ids.auth_chain.len()).saturating_sub(unknown.len());
+        let sent = match unknown.len() > MANY && unknown.len() > known {
+            true => self.whole_state(origin, room_id, event_id).await?,
+            false => self.single_events(origin, unknown.clone()).await?,
+        };
+        let mut events = self.read_events(room_id, version, &sent).await?;
+        events.retain(|id, _| unknown.contains(id));
         // Anew: fetching many one by one may have taken longer than a view lives.
         let view = self.0.store.view().await?;
         let judged = self.judge_outliers(&view, version, events).await?;
@@ -208,7 +286,7 @@ impl Rooms {
             let event = self
                 .event(&view, id)
                 .await?
-                .ok_or_else(|| Error::Unreachable(format!("the state event {id} is not given")))?;
+                .ok_or_else(|| Error::not_found(format!("the state event {id} is not given")))?;
             if event.pdu.is_rejected() || event.pdu.room_id() != room_id {
                 continue;
             }
@@ -218,5 +296,41 @@ impl Rooms {
             }
         }
         Ok(state)
+    }
+
+    async fn whole_state(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+    ) -> Result<Vec<Box<RawValue>>, Error> {
+        let whole = self.remote()?.state(origin, room_id, event_id).await?;
+        let mut sent = whole.state;
+        sent.extend(whole.auth_chain);
+        Ok(sent)
+    }
+
+    /// Events that are asked for one by one, as far as they are given.
+    async fn single_events(
+        &self,
+        origin: &ServerName,
+        ids: HashSet<OwnedEventId>,
+    ) -> Result<Vec<Box<RawValue>>, Error> {
+        if ids.len() > MAX_SINGLE {
+            return Err(Error::not_found("too much of the state is unknown"));
+        }
+        let remote = self.remote()?;
+        let mut sent = Vec::with_capacity(ids.len());
+        let mut answers = stream::iter(ids)
+            .map(|id| async move { remote.event(origin, &id).await })
+            .buffer_unordered(AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            match answer.map_err(Error::from) {
+                Ok(event) => sent.push(event),
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => tracing::debug!(%origin, %error, "an event is not given"),
+            }
+        }
+        Ok(sent)
     }
 }

@@ -52,7 +52,7 @@ impl Rooms {
     }
 
     /// The events in an order in which each comes after what vouches for it, marked as rejected where that does not allow
-    /// them. Those whose auth events are neither among them nor known are rejected too.
+    /// them. Those whose auth events are neither among them nor known are left out: nobody can judge them.
     pub(crate) async fn judge_outliers(
         &self,
         view: &View,
@@ -72,6 +72,10 @@ impl Rooms {
                 {
                     known.insert(id.clone(), event.pdu.clone());
                 }
+            }
+            if pdu.auth_events().iter().any(|id| !known.contains_key(id)) {
+                tracing::debug!(event = %pdu.event_id(), "what vouches for an event is missing");
+                continue;
             }
             let denied = by_auth_events(version, &pdu, &known);
             if let Err(denied) = &denied {

@@ -89,6 +89,8 @@ impl ReadPart for Staged {
 #[derive(Default)]
 struct Sorted {
     good: Vec<Pdu>,
+    /// What was taken in already.
+    done: Vec<OwnedEventId>,
     bad: Vec<(OwnedEventId, String)>,
 }
 
@@ -121,6 +123,7 @@ impl Rooms {
                 .good
                 .iter()
                 .map(|pdu| (pdu.event_id().to_owned(), None))
+                .chain(sorted.done.iter().map(|id| (id.clone(), None)))
                 .chain(
                     sorted
                         .bad
@@ -209,6 +212,14 @@ impl Rooms {
             if !heads.contains_key(&room_id) {
                 let head = self.head(view, &room_id).await?;
                 heads.insert(room_id.clone(), head);
+            }
+            if !self
+                .is_server_in_room(view, self.server_name(), &room_id)
+                .await?
+                && let Some(id) = self.take_back(view, &room_id, json).await?
+            {
+                sorted.done.push(id);
+                continue;
             }
             // Of a room that is not known, not even the id of the event can be told.
             let Some(Some(head)) = heads.get(&room_id) else {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use hearth_protocol::{BadSignature, Pdu, RoomVersion};
+use hearth_store::Direction;
 use ruma::{
-    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId,
-    RoomId, ServerName, UserId,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName,
+    OwnedUserId, RoomAliasId, RoomId, ServerName, UserId,
     api::federation::{
         directory::get_public_rooms_filtered,
         keys::{claim_keys, get_keys},
+        space::get_hierarchy,
     },
 };
 use serde_json::{Value, value::RawValue};
@@ -69,6 +71,14 @@ impl Remote for Away {
     ) -> Asked<'a, StateIds> {
         silence()
     }
+    fn state<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: &'a EventId,
+    ) -> Asked<'a, JoinedState> {
+        silence()
+    }
     fn event<'a>(&'a self, _: &'a ServerName, _: &'a EventId) -> Asked<'a, Box<RawValue>> {
         silence()
     }
@@ -87,6 +97,23 @@ impl Remote for Away {
         _: Vec<OwnedEventId>,
         _: usize,
     ) -> Asked<'a, Vec<Box<RawValue>>> {
+        silence()
+    }
+    fn event_near<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: MilliSecondsSinceUnixEpoch,
+        _: Direction,
+    ) -> Asked<'a, (OwnedEventId, MilliSecondsSinceUnixEpoch)> {
+        silence()
+    }
+    fn hierarchy<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: bool,
+    ) -> Asked<'a, get_hierarchy::v1::Response> {
         silence()
     }
     fn resolve_alias<'a>(

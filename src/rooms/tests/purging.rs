@@ -104,8 +104,8 @@ async fn fill(house: &House, room: &OwnedRoomId) {
     // Other servers heard of it.
     let view = house.view().await;
     let mut batch = hearth_store::Batch::new();
-    for (user, position) in house.rooms.changed_devices(&view, 10).await.unwrap() {
-        crate::Rooms::plan_devices_told(&mut batch, &user, position);
+    for told in house.rooms.devices_to_tell(&view, 10).await.unwrap() {
+        crate::Rooms::plan_devices_told(&mut batch, &told);
     }
     house.store.commit(batch).await.unwrap();
 }

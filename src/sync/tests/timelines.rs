@@ -12,7 +12,7 @@ async fn a_first_answer_shows_everything_once() {
     let (_, answer) = house.first(&alice).await;
     let shown = joined(&answer, &room);
     let timeline = events(shown, "/timeline/events");
-    assert_eq!(timeline.len(), 8, "{shown:#}");
+    assert_eq!(timeline.len(), 7, "{shown:#}");
     assert_eq!(shown["timeline"]["limited"], json!(false));
     assert!(
         events(shown, "/state/events").is_empty(),
@@ -217,5 +217,5 @@ async fn pages_go_on_where_a_filter_hid_the_timeline() {
         .unwrap();
     assert_eq!(token.position, house.view().await.position());
     let state = events(shown, "/state/events");
-    assert_eq!(state.len(), 6, "all of it");
+    assert_eq!(state.len(), 5, "all of it");
 }

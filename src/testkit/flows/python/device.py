@@ -115,6 +115,11 @@ class Device:
         if not task.cancelled() and task.exception():
             in_background(f"{self.name} stopped syncing: {task.exception()!r}")
 
+    async def restart(self):
+        """Syncs again after a stop, from where it was."""
+        self._syncing = asyncio.create_task(self.client.sync_forever(timeout=10_000))
+        self._syncing.add_done_callback(self._sync_ended)
+
     async def stop(self):
         """Ends syncing, keeps the session."""
         if self._syncing and not self._syncing.done():

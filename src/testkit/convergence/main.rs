@@ -1,0 +1,216 @@
+//! A simulation of servers that share a room: partitions, delay, duplication, reordering, forged events. In the end, when
+//! everything was delivered, all servers have to hold the same state of the room.
+//!
+//!     convergence COUNT           so many seeds, from 1 on
+//!     convergence --seed S        one seed, told in detail
+//!
+//! | file | what |
+//! |---|---|
+//! | `world.rs` | the servers and what is on its way |
+//! | `link.rs` | how one asks another |
+//! | `acts.rs` | what users do |
+//! | `forge.rs` | what a hostile server makes up |
+//!
+//! Specification: <https://spec.matrix.org/latest/server-server-api/#room-state-resolution>
+#![allow(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a program for people who test"
+)]
+
+mod acts;
+mod forge;
+mod link;
+mod world;
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use ruma::OwnedEventId;
+
+use world::{USERS, World};
+
+/// Why a simulation failed.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How many rounds of summing up there are: what one server let pass and another did not takes some to be known.
+const ROUNDS: usize = 4;
+
+type State = BTreeMap<(String, String), OwnedEventId>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |text: &String| text.parse::<u64>().ok();
+    let (first, last, is_told) = match arguments.as_slice() {
+        [flag, seed] if flag == "--seed" => match number(seed) {
+            Some(seed) => (seed, seed, true),
+            None => return usage(),
+        },
+        [count] => match number(count) {
+            Some(count) => (1, count, false),
+            None => return usage(),
+        },
+        _ => return usage(),
+    };
+    if is_told {
+        let config = hearth_base::config::Log {
+            filter: "info,hearth_rooms=debug,convergence=debug,ruma_state_res=warn".to_owned(),
+            ..hearth_base::config::Log::default()
+        };
+        hearth_base::log::start(&config).ok();
+    }
+    let mut failed = Vec::new();
+    for seed in first..=last {
+        if let Err(error) = run(seed, is_told) {
+            println!("seed {seed}: {error}");
+            failed.push(seed);
+        }
+    }
+    let ran = last + 1 - first;
+    println!(
+        "convergence: {} of {ran} seeds passed",
+        ran - failed.len() as u64
+    );
+    match failed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn usage() -> ExitCode {
+    println!("usage: convergence COUNT | --seed S");
+    ExitCode::from(2)
+}
+
+fn run(seed: u64, is_told: bool) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let outcome = runtime.block_on(async {
+        let mut world = World::new(seed)?;
+        let outcome = simulate(&mut world, is_told).await;
+        world.close().await?;
+        outcome
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn simulate(world: &mut World, is_told: bool) -> Result<(), Failure> {
+    world.begin().await?;
+    for peer in 0..world.peers.len() {
+        for number in 0..USERS {
+            world.join(peer, number).await?;
+        }
+    }
+    let hostile = (world.pick(2) == 0).then(|| world.peers.len() - 1);
+    if is_told {
+        println!(
+            "{} servers, version {}, hostile: {hostile:?}",
+            world.peers.len(),
+            world.version
+        );
+    }
+    let steps = 40 + world.pick(80) as u64;
+    for step in 0..steps {
+        world.step = step;
+        world.clock.advance(std::time::Duration::from_millis(
+            1 + world.pick(2000) as u64,
+        ));
+        match world.pick(15) {
+            0 => world.cut(2),
+            1 => world.cut(1),
+            _ => {}
+        }
+        for _ in 0..1 + world.pick(3) {
+            world.act().await?;
+        }
+        if let Some(hostile) = hostile
+            && world.pick(3) == 0
+        {
+            world.forge(hostile).await?;
+        }
+        world.collect().await?;
+        world.deliver(false).await?;
+    }
+    world.cut(1);
+    for round in 0..ROUNDS {
+        world.step = steps + round as u64;
+        world.clock.advance(std::time::Duration::from_secs(1));
+        world.sum_up().await?;
+        loop {
+            world.collect().await?;
+            world.deliver(true).await?;
+            world.collect().await?;
+            if world.is_quiet() {
+                break;
+            }
+        }
+    }
+    compare(world, hostile, is_told).await
+}
+
+/// All servers that are in the room as the first one sees it have to hold the same state.
+async fn compare(world: &World, hostile: Option<usize>, is_told: bool) -> Result<(), Failure> {
+    let mut reference: Option<(usize, State)> = None;
+    for peer in 0..world.peers.len() {
+        if Some(peer) == hostile || !is_in(world, peer).await? {
+            continue;
+        }
+        let own = state_of(world, peer).await?;
+        let Some((first, state)) = &reference else {
+            reference = Some((peer, own));
+            continue;
+        };
+        if *state != own {
+            let mut text = format!(
+                "{} and {} differ",
+                world.peers[*first].name, world.peers[peer].name
+            );
+            for key in state.keys().chain(own.keys()) {
+                if state.get(key) != own.get(key) {
+                    text += &format!("; {key:?}: {:?} and {:?}", state.get(key), own.get(key));
+                }
+            }
+            return Err(text.into());
+        }
+    }
+    if is_told {
+        println!(
+            "the same state everywhere, of {} entries",
+            reference.map_or(0, |(_, state)| state.len())
+        );
+    }
+    Ok(())
+}
+
+/// Whether every server that has users in the room, as it sees it itself, sees this one in it.
+async fn is_in(world: &World, peer: usize) -> Result<bool, Failure> {
+    if world.member_of(peer).await?.is_none() {
+        return Ok(false);
+    }
+    for number in 0..USERS {
+        let user = world.user(peer, number)?;
+        for other in 0..world.peers.len() {
+            let counts = other != peer && world.member_of(other).await?.is_some();
+            if counts && world.is_joined(other, &user).await? {
+                return Ok(true);
+            }
+        }
+    }
+    // Alone in the room, or nobody else thinks that it is there.
+    Ok(false)
+}
+
+async fn state_of(world: &World, peer: usize) -> Result<State, Failure> {
+    let rooms = &world.peers[peer].rooms;
+    let view = rooms.view().await?;
+    let head = rooms
+        .head(&view, &world.room()?)
+        .await?
+        .ok_or("there is no room")?;
+    let entries = rooms.state_ids(&view, &head, head.state, None).await?;
+    Ok(entries
+        .into_iter()
+        .map(|(event_type, state_key, id)| ((event_type, state_key), id))
+        .collect())
+}
