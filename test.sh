@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Hearth's tests: all of them, or the parts that are named.
-#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows] [cluster] [faults]
+#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows] [peers] [convergence] [cluster] [faults]
 #   ./test.sh faults COUNT | faults --seed S | faults --from S COUNT      as many seeds of the fault test, or those
+#   ./test.sh convergence COUNT | convergence --seed S                    as many seeds of the simulation of servers, or one
 set -uo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}"
@@ -75,6 +76,18 @@ converse() {
     return "$result"
 }
 
+# A server of ours and a real Synapse share rooms over TLS.
+part_peers() {
+    build_flows || return 1
+    src/testkit/flows/peers/run.sh "$CARGO_TARGET_DIR/debug/hearth"
+}
+
+# Servers in one process, with partitions, delay, reordering and forged events: see src/testkit/convergence/main.rs.
+part_convergence() {
+    cargo build --locked --package hearth-testkit --bin convergence || return 1
+    "$CARGO_TARGET_DIR/debug/convergence" "${@:-20}"
+}
+
 # Three nodes over PostgreSQL and Redis, and everything that can happen to them: see src/testkit/faults/main.rs.
 part_faults() {
     for program in redis-server initdb; do
@@ -87,14 +100,17 @@ part_faults() {
     "$CARGO_TARGET_DIR/debug/faults" "${@:-5}"
 }
 
-if [ "${1:-}" = faults ]; then
-    shift
-    part_faults "$@"
-    exit
-fi
+case "${1:-}" in
+    faults | convergence)
+        name=$1
+        shift
+        "part_$name" "$@"
+        exit
+        ;;
+esac
 
 passed=0 failed=0 skipped=0
-for part in "${@:-format tidy lint deny unit flows cluster faults}"; do
+for part in "${@:-format tidy lint deny unit flows peers convergence cluster faults}"; do
     for name in $part; do
         declare -F "part_$name" >/dev/null || { echo "no part is called $name" >&2; exit 2; }
         echo "== $name"

@@ -10,6 +10,7 @@
 //! | `queue.rs` | the queues |
 //! | `deliver.rs` | from a queue to its server |
 //! | `devices.rs` | changes of our users' devices |
+//! | `trim.rs` | queues of servers that do not answer |
 //! | `ephemeral.rs` | what may be lost |
 //! | `shares.rs` | which node sends to which server |
 //!
@@ -36,6 +37,7 @@ pub(crate) mod ephemeral;
 mod queue;
 mod shares;
 mod tail;
+mod trim;
 
 pub(crate) use queue::queue;
 

@@ -216,6 +216,9 @@ async fn work(outbound: Outbound, server: OwnedServerName) {
             }
             Err(Undone(reason)) => {
                 tracing::debug!(%server, reason, "nothing is sent to a server for a while");
+                if let Err(error) = outbound.trim(&server).await {
+                    tracing::warn!(%server, %error, "a long queue is not shortened");
+                }
                 return;
             }
         }

@@ -16,6 +16,9 @@ const QUEUES: Table<(String, Position), Item> = Table::new(205, "outbound_queues
 /// (server, room) to the newest event that the server did not get.
 const BEHIND: Table<(String, String), String> = Table::new(206, "outbound_behind", Family::Index);
 
+/// How much of a queue is read together.
+const PAGE: usize = 1_000;
+
 /// How many servers one look finds.
 const MAX_SERVERS: usize = 10_000;
 
@@ -148,6 +151,49 @@ pub(super) fn plan_done(batch: &mut Batch, server: &ServerName, load: &Load) {
         batch.assert_equals(&BEHIND, key, event.as_str());
         batch.delete(&BEHIND, key);
     }
+}
+
+/// The oldest of what waits in a server's queue.
+pub(super) async fn waiting(
+    view: &View,
+    server: &ServerName,
+    limit: usize,
+) -> Result<Vec<(Position, Item)>, StoreError> {
+    let mut found = Vec::new();
+    let mut from = Position::ZERO;
+    while found.len() < limit {
+        let range = (server.as_str(), from)..(server.as_str(), Position::MAX);
+        let page = view.scan(&QUEUES, range, Direction::Forward, PAGE).await?;
+        let is_last = page.len() < PAGE;
+        for ((_, position), item) in page {
+            from = position.next();
+            found.push((position, item));
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Remembers an event as the newest of its room that the server did not get, unless a newer one is remembered.
+pub(super) async fn plan_behind(
+    view: &View,
+    batch: &mut Batch,
+    server: &ServerName,
+    (room_id, event_id): (&str, &str),
+) -> Result<(), StoreError> {
+    let key = (server.as_str(), room_id);
+    if view.get(&BEHIND, key).await?.is_none() {
+        batch.assert_absent(&BEHIND, key);
+        batch.put(&BEHIND, key, event_id);
+    }
+    Ok(())
+}
+
+/// Takes something from a server's queue.
+pub(super) fn plan_gone(batch: &mut Batch, server: &ServerName, position: Position) {
+    batch.delete(&QUEUES, (server.as_str(), position));
 }
 
 /// The servers for which something waits.

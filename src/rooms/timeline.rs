@@ -167,15 +167,12 @@ impl Rooms {
                     }
                 }
             }
-            if exhausted {
+            if exhausted || looked_at >= MAX_LOOKED_AT {
                 // Forward there may be more one day: the token stays good.
-                if fills.is_some() && self.has_gap(view, room_id, Depth(0), cut.depth).await? {
-                    page.end = Some(cut);
-                }
-                return Ok(page);
-            }
-            if looked_at >= MAX_LOOKED_AT {
-                page.end = Some(cut);
+                let is_open = !exhausted
+                    || (fills.is_some()
+                        && self.has_gap(view, room_id, Depth(0), cut.depth).await?);
+                page.end = is_open.then_some(cut);
                 return Ok(page);
             }
         }

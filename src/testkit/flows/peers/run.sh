@@ -6,6 +6,8 @@
 # PROGRAM is the built `hearth`. Both servers listen on loopback, certified by an authority that is made for the run. The folder of
 # the flow's library is made by ../run.sh, whose variables hold here too.
 #
+# It leaves with 77 where something that it needs is not installed.
+#
 #   HEARTH_SYNAPSE   a Python environment with the package matrix-synapse, ~/.cache/hearth-bench/synapse unless set
 set -eu
 
@@ -20,13 +22,13 @@ if [ $# -ne 1 ]; then
 fi
 if ! "$HEARTH_SYNAPSE/bin/python" -c 'import synapse' 2>/dev/null; then
     echo "skipped: there is no Synapse in $HEARTH_SYNAPSE (python3 -m venv there, then bin/pip install matrix-synapse)"
-    exit 0
+    exit 77
 fi
 version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 packages="$cache/python-$version-$(sha256sum <"$here/../python/requirements.txt" | cut -c1-12)"
 if [ ! -d "$packages" ]; then
     echo "skipped: the library of the flows is not installed; ../run.sh does that"
-    exit 0
+    exit 77
 fi
 python="$packages/bin/python"
 if [ -d "$packages/packages" ]; then
