@@ -163,7 +163,8 @@ impl Client {
         loop {
             let fault = match self.ask(&question).await {
                 Ok((200, answer)) => return Ok(answer),
-                Ok((status, answer)) if status >= 500 || status == 429 => {
+                // A defect is one, whatever else happens; to be unavailable is not.
+                Ok((status, answer)) if status > 500 || status == 429 => {
                     format!("{status} {answer}")
                 }
                 Ok((status, answer)) => {
@@ -172,7 +173,7 @@ impl Client {
                         format!("node {} to {method} {path}: {status} {answer}", self.at).into(),
                     );
                 }
-                Err(error) => error.to_string(),
+                Err(error) => format!("{error:?}"),
             };
             if Instant::now() > deadline {
                 return Err(format!("nobody answers to {}: {fault}", question.path).into());

@@ -78,6 +78,8 @@ impl Far {
                 "HEARTH__LISTEN__ADDRESSES",
                 format!("[\"127.0.0.1:{port}\"]"),
             )
+            // Nothing happens to it, so it need not wait for the disk.
+            .env("HEARTH__STORE__DURABILITY", "relaxed")
             .env("HEARTH__REGISTRATION__MODE", "open")
             .env("HEARTH__LIMITS__RATE_LIMIT", "false");
         let process = folder.spawn(node, "far.log")?;
