@@ -37,6 +37,8 @@ pub(super) async fn get_context(
             |event| hearth_sync::passes_filter(filter, &event.pdu),
         )
         .await?;
+    // Anew: where other servers filled a gap, the pages hold what an earlier view lacks.
+    let view = app.store.view().await?;
 
     let lazy = !filter.lazy_load_options.is_disabled();
     let mut response = Response::new();

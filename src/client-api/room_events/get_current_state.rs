@@ -72,6 +72,8 @@ pub(super) async fn get_current_state(
         )
         .await?;
     newest.events.reverse();
+    // Anew: where other servers filled a gap, the page holds what an earlier view lacks.
+    let later = app.store.view().await?;
     let member = app.rooms.membership(&view, user, room).await?;
     let is_published = app.rooms.is_published(&view, room).await?;
     let own = match member.as_ref().map(|member| member.membership) {
@@ -87,7 +89,7 @@ pub(super) async fn get_current_state(
             .map(|event| show::plain(&app, &session, event))
             .collect(),
         messages: Messages {
-            chunk: show::timeline(&app, &view, &session, &newest.events).await?,
+            chunk: show::timeline(&app, &later, &session, &newest.events).await?,
             start: newest.end.map(|place| place.to_string()),
             end: hearth_sync::Token::at(view.position()).to_string(),
         },

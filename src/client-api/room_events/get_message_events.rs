@@ -87,6 +87,8 @@ pub(super) async fn get_message_events(
             |event| hearth_sync::passes_filter(filter, &event.pdu),
         )
         .await?;
+    // Anew: where other servers filled a gap, the page holds what an earlier view lacks.
+    let view = app.store.view().await?;
 
     let mut response = Response::new();
     response.start = match (request.from, page.start) {

@@ -106,19 +106,21 @@ impl Telling<'_> {
         let after = self
             .side(event, forth, Direction::Forward, after_limit)
             .await?;
+        // Anew: where other servers filled a gap, a side holds what an earlier view lacks.
+        let view = self.app.store.view().await?;
         let mut profile_info = BTreeMap::new();
         if include_profile {
             let all = before.0.iter().chain(&after.0).map(|event| &**event);
             for event in all.chain([event]) {
                 let sender = event.pdu.sender().to_owned();
                 if !profile_info.contains_key(&sender)
-                    && let Some(face) = self.face(event).await?
+                    && let Some(face) = self.face(&view, event).await?
                 {
                     profile_info.insert(sender, face);
                 }
             }
         }
-        let (app, view, session) = (self.app, self.view, self.session);
+        let (app, view, session) = (self.app, &view, self.session);
         Ok(Around {
             events_before: show::timeline(app, view, session, &before.0).await?,
             events_after: show::timeline(app, view, session, &after.0).await?,
@@ -157,8 +159,8 @@ impl Telling<'_> {
         Ok((page.events, page.end.unwrap_or(from).to_string()))
     }
 
-    async fn face(&self, event: &StoredEvent) -> Result<Option<Face>, Error> {
-        let (rooms, view) = (&self.app.rooms, self.view);
+    async fn face(&self, view: &View, event: &StoredEvent) -> Result<Option<Face>, Error> {
+        let rooms = &self.app.rooms;
         let Some(head) = rooms.head(view, event.pdu.room_id()).await? else {
             return Ok(None);
         };
