@@ -167,7 +167,10 @@ impl Cluster {
     async fn boot(&self, machine: usize) -> Result<(), Failure> {
         let mut place = self.machines[machine].lock().await;
         let deadline = Instant::now() + PATIENCE;
-        *place = Some(self.run_machine(machine)?);
+        // Where starting takes long, another fault may have ended in the meantime and started it.
+        if place.is_none() {
+            *place = Some(self.run_machine(machine)?);
+        }
         loop {
             let Some(processes) = &mut *place else {
                 return Ok(());
