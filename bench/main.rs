@@ -231,7 +231,14 @@ async fn measure(
                 let round = usize::try_from(round)?;
                 // What the scenario before has left to be done is not this one's.
                 server.until_it_rests().await;
-                for sample in scenarios::run(*scenario, server, round).await? {
+                let ran = match scenarios::run(*scenario, server, round).await {
+                    Ok(ran) => ran,
+                    Err(error) => {
+                        say(&format!("{} {}: {error}", scenario.name, server.name()));
+                        continue;
+                    }
+                };
+                for sample in ran {
                     say(&report::line(&sample));
                     let key = (sample.scenario.clone(), sample.server.clone());
                     samples.entry(key).or_default().push(sample);

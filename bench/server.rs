@@ -49,6 +49,8 @@ pub(crate) struct Server {
     /// What the scenarios have made so far, by what it is for.
     pub(crate) rooms: std::collections::HashMap<String, Vec<String>>,
     transactions: u64,
+    /// Rounds of the scenario of those who wait.
+    pub(crate) rounds: u64,
 }
 
 /// Accounts that are there before the first scenario, by what they do.
@@ -103,6 +105,7 @@ impl Server {
             crowd: Crowd::default(),
             rooms: std::collections::HashMap::new(),
             transactions: 0,
+            rounds: 0,
         }
     }
 

@@ -44,6 +44,7 @@ struct Seen {
 }
 
 pub(super) async fn idle(server: &mut Server) -> Result<Vec<Sample>, Failure> {
+    server.rounds += 1;
     let users = server.crowd.idle.clone();
     let since = server.client().now(&users[0]).await?;
     server.until_it_rests().await;
@@ -136,7 +137,8 @@ async fn wait(
     }
 }
 
-/// Sends messages to some who wait, as long as they are held.
+/// Sends messages to some who wait, as long as they are held. An overloaded server may not take them: what it refuses has not
+/// arrived either.
 async fn talk(server: &Server, seen: &Rc<RefCell<Seen>>) -> Result<(), Failure> {
     let rooms = server
         .rooms
@@ -144,23 +146,24 @@ async fn talk(server: &Server, seen: &Rc<RefCell<Seen>>) -> Result<(), Failure> 
         .ok_or("no rooms for those who wait")?;
     let mut ticks = interval(BETWEEN);
     let begin = Instant::now();
-    let mut client = server.client();
+    let mut sending = JoinSet::new();
     let mut turn = 0;
     while begin.elapsed() < HELD {
         ticks.tick().await;
         turn += 1;
         // Steps through all of them in an order that has no pattern.
         let number = (turn * 7919) % rooms.len();
-        let host = &server.crowd.host[number % server.crowd.host.len()];
+        let host = server.crowd.host[number % server.crowd.host.len()].clone();
+        let (mut client, room) = (server.client(), rooms[number].clone());
+        let transaction = format!("idle-{}-{turn}", server.rounds);
         seen.borrow_mut().sent.insert(number, Instant::now());
-        let transaction = format!("idle-{:?}-{turn}", begin);
-        let transaction: String = transaction
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .collect();
-        client
-            .send(host, &rooms[number], "are you there?", &transaction)
-            .await?;
+        sending.spawn(async move {
+            client
+                .send(&host, &room, "are you there?", &transaction)
+                .await
+        });
     }
+    let rest = async { while sending.join_next().await.is_some() {} };
+    tokio::time::timeout(GRACE, rest).await.ok();
     Ok(())
 }
