@@ -39,6 +39,13 @@ pub(crate) fn routes() -> Routes {
 }
 
 async fn sync_events(app: App, session: Session, asked: Asked) -> Result<impl Answer, Error> {
+    // In a box, so that a request that waits is small.
+    let request = Box::pin(what(&app, &session, asked)).await?;
+    Ok(Json(app.sync.sync(session, request).await?))
+}
+
+/// What `sync` is asked for.
+async fn what(app: &App, session: &Session, asked: Asked) -> Result<hearth_sync::Request, Error> {
     let since = match &asked.request.since {
         Some(token) => Some(
             token
@@ -47,26 +54,23 @@ async fn sync_events(app: App, session: Session, asked: Asked) -> Result<impl An
         ),
         None => None,
     };
-    let filter = match &asked.request.filter {
+    let filter = match asked.request.filter {
         None => FilterDefinition::default(),
-        Some(Filter::FilterDefinition(filter)) => filter.clone(),
+        Some(Filter::FilterDefinition(filter)) => filter,
         Some(Filter::FilterId(id)) => {
             let view = app.store.view().await?;
-            stored_filter(&app, &view, &session.user_id, id).await?
+            stored_filter(app, &view, &session.user_id, &id).await?
         }
         Some(_) => return Err(Error::invalid_param("no such filter")),
     };
-    let request = hearth_sync::Request {
+    Ok(hearth_sync::Request {
         since,
         timeout: asked.request.timeout.unwrap_or_default(),
         full_state: asked.request.full_state,
-        filter,
+        filter: Box::new(filter),
         state_form: asked.state_form,
         availability: presence(&asked.request.set_presence)?,
-    };
-    // In a box, so that a request that waits is small.
-    let answer = Box::pin(app.sync.sync(&session, request)).await?;
-    Ok(Json(answer))
+    })
 }
 
 /// What a user is who syncs so: `offline` means that they do not want to be seen.

@@ -1,24 +1,26 @@
 //! Sockets and connections: accepts at most so many at once, gives each a time limit for what it must send first, and
 //! lets answers under way finish when the server stops. Must never know a path.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::{Router, body::Body, extract::ConnectInfo, routing::future::RouteFuture};
+use futures_util::FutureExt as _;
 use http::Request;
-use hyper::body::Incoming;
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+    server::conn::{http1, http2},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::graceful::{GracefulShutdown, Watcher},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     time::timeout,
 };
+use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
 use crate::{Error, tls::Tls};
@@ -27,6 +29,8 @@ use crate::{Error, tls::Tls};
 const STREAMS: u32 = 128;
 /// Bytes that are buffered of an HTTP/1 connection, the head of a request included.
 const BUFFER: usize = 64 << 10;
+/// With what a client begins that speaks HTTP/2 without asking; no method of HTTP/1 begins so.
+const HTTP2: &[u8] = b"PRI";
 /// How long to wait after the system could not give a connection (too many open files).
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -73,10 +77,16 @@ pub(crate) async fn serve(
         let Some((stream, peer, slot)) = accepted else {
             continue;
         };
-        let (router, manners, watcher) = (router.clone(), manners.clone(), connections.watcher());
+        let line = Line {
+            peer,
+            router: router.clone(),
+            manners: manners.clone(),
+            watcher: connections.watcher(),
+            stop: stop.clone(),
+        };
+        metrics::gauge!("hearth_connections").increment(1);
         tokio::spawn(async move {
-            metrics::gauge!("hearth_connections").increment(1);
-            greet(stream, peer, router, manners, watcher).await;
+            line.greet(stream).await;
             metrics::gauge!("hearth_connections").decrement(1);
             drop(slot);
         });
@@ -101,65 +111,126 @@ async fn accept(
     }
 }
 
-async fn greet(
-    stream: TcpStream,
+/// What a connection is served with.
+struct Line {
     peer: SocketAddr,
     router: watch::Receiver<Router>,
     manners: Manners,
     watcher: Watcher,
-) {
-    // Small answers go out at once; a socket that does not know this is still good.
-    stream.set_nodelay(true).ok();
-    let Some(tls) = &manners.tls else {
-        return converse(stream, peer, router, &manners, watcher).await;
-    };
-    // In boxes, so that a connection without TLS does not carry the room that one with it needs.
-    let accepted = Box::pin(timeout(
-        manners.header_timeout,
-        tls.acceptor().accept(stream),
-    ));
-    match accepted.await {
-        Ok(Ok(stream)) => Box::pin(converse(stream, peer, router, &manners, watcher)).await,
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
-        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+    stop: watch::Receiver<bool>,
+}
+
+impl Line {
+    /// Serves a connection to its end. Thousands wait in here, each for its whole life: all but the plain HTTP/1 that most
+    /// of them speak is in boxes, so that nobody carries the room that another kind needs.
+    async fn greet(mut self, stream: TcpStream) {
+        // Small answers go out at once; a socket that does not know this is still good.
+        stream.set_nodelay(true).ok();
+        if self.manners.tls.is_some() {
+            return Box::pin(self.greet_with_tls(stream)).await;
+        }
+        let speaks_http2 = tokio::select! {
+            begun = timeout(self.manners.header_timeout, begins_with_http2(&stream)) => begun.ok(),
+            _ = self.stop.wait_for(|stop| *stop) => None,
+        };
+        match speaks_http2 {
+            Some(true) => Box::pin(self.http2(TokioIo::new(stream))).await,
+            Some(false) => self.http1(TokioIo::new(stream)).await,
+            None => {}
+        }
+    }
+
+    async fn greet_with_tls(self, stream: TcpStream) {
+        let peer = self.peer;
+        let Some(tls) = &self.manners.tls else {
+            return;
+        };
+        let accepted = timeout(
+            self.manners.header_timeout,
+            Box::pin(tls.acceptor().accept(stream)),
+        );
+        match accepted.await {
+            Ok(Ok(stream)) if speaks_http2(&stream) => self.http2(TokioIo::new(stream)).await,
+            Ok(Ok(stream)) => self.http1(TokioIo::new(stream)).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+            Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+        }
+    }
+
+    /// Not an `async fn`, which would keep room for everything twice.
+    fn http1<S>(self, stream: S) -> impl Future<Output = ()>
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.manners.header_timeout)
+            .max_buf_size(BUFFER)
+            .serve_connection(
+                stream,
+                answering(self.peer, self.router, self.manners.behind_proxy),
+            );
+        let peer = self.peer;
+        self.watcher
+            .watch(connection)
+            .map(move |ended| note_end(peer, ended))
+    }
+
+    fn http2<S>(self, stream: S) -> impl Future<Output = ()>
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(u32::try_from(BUFFER).unwrap_or(u32::MAX))
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20))
+            .serve_connection(
+                stream,
+                answering(self.peer, self.router, self.manners.behind_proxy),
+            );
+        let peer = self.peer;
+        self.watcher
+            .watch(connection)
+            .map(move |ended| note_end(peer, ended))
     }
 }
 
-async fn converse<S>(
-    stream: S,
+fn note_end(peer: SocketAddr, ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended badly");
+    }
+}
+
+/// Waits for the first bytes and leaves them where they are. What comes in pieces shorter than a word is HTTP/1.
+async fn begins_with_http2(stream: &TcpStream) -> bool {
+    let mut begin = [0; HTTP2.len()];
+    stream.peek(&mut begin).await.is_ok() && begin == HTTP2
+}
+
+fn speaks_http2(stream: &TlsStream<TcpStream>) -> bool {
+    let (_, session) = stream.get_ref();
+    session.alpn_protocol() == Some(b"h2")
+}
+
+/// What answers the requests of a connection.
+fn answering(
     peer: SocketAddr,
     router: watch::Receiver<Router>,
-    manners: &Manners,
-    watcher: Watcher,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(manners.header_timeout)
-        .max_buf_size(BUFFER);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(BUFFER).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let behind_proxy = manners.behind_proxy;
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+    behind_proxy: bool,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = axum::response::Response,
+    Error = Infallible,
+    Future = RouteFuture<Infallible>,
+> {
+    hyper::service::service_fn(move |mut request: Request<Incoming>| {
         let caller = caller(&request, peer, behind_proxy);
         request.extensions_mut().insert(ConnectInfo(caller));
         let mut router = router.borrow().clone();
-        router.call(request)
-    });
-    let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%peer, error, "a connection ended badly");
-    }
+        router.call(request.map(Body::new))
+    })
 }
 
 /// Who calls: the peer, or whom the proxy says it speaks for.

@@ -44,7 +44,7 @@ pub struct Request {
     /// Whether the state is told whole.
     pub full_state: bool,
     /// What the client wants to hear of; a stored filter is looked up by the caller.
-    pub filter: FilterDefinition,
+    pub filter: Box<FilterDefinition>,
     /// As of when the state is told.
     pub state_form: StateForm,
     /// What the user is meanwhile; nothing to leave that as it is.
@@ -107,9 +107,9 @@ impl Sync {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn sync(&self, session: &Session, request: Request) -> Result<Response, Error> {
-        let answer = self.look(session, &request).await?;
-        let head_start = echo::head_start(&answer, session, self.0.clock.now());
+    pub async fn sync(&self, session: Session, request: Request) -> Result<Response, Error> {
+        let answer = self.look(&session, &request).await?;
+        let head_start = echo::head_start(&answer, &session, self.0.clock.now());
         if !head_start.is_zero() {
             tokio::time::sleep(head_start).await;
         }

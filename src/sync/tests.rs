@@ -127,7 +127,7 @@ impl House {
     }
 
     pub(crate) async fn look(&self, session: &Session, request: Request) -> (Token, Value) {
-        let answer = self.sync.sync(session, request).await.unwrap();
+        let answer = self.sync.sync(session.clone(), request).await.unwrap();
         (answer.next_batch, shown(&answer))
     }
 
@@ -157,7 +157,7 @@ pub(crate) fn session(name: &str) -> Session {
     }
 }
 
-pub(crate) fn filter(filter: Value) -> FilterDefinition {
+pub(crate) fn filter(filter: Value) -> Box<FilterDefinition> {
     serde_json::from_value(filter).unwrap()
 }
 

@@ -54,7 +54,7 @@ impl Client {
             state_form: self.form,
             ..with(json!({ "room": { "timeline": timeline } }))
         };
-        let answer = house.sync.sync(&alice, request).await.unwrap();
+        let answer = house.sync.sync(alice.clone(), request).await.unwrap();
         let Some(joined) = answer.rooms.join.get(room) else {
             self.since = Some(answer.next_batch);
             return;

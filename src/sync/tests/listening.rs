@@ -174,7 +174,7 @@ async fn a_short_wait_ends_empty() {
 async fn a_request_that_waits_is_small() {
     let house = House::open();
     let alice = session("alice");
-    let waiting = house.sync.sync(&alice, Request::default());
+    let waiting = house.sync.sync(alice.clone(), Request::default());
     assert!(
         size_of_val(&waiting) <= 3072,
         "{} bytes",
