@@ -274,7 +274,7 @@ fn sync_from(bencher: Bencher<'_, '_>, since: Option<Token>) {
         };
         let answer = house
             .runtime
-            .block_on(house.sync.sync(&house.session, request))
+            .block_on(house.sync.sync(house.session.clone(), request))
             .unwrap();
         serde_json::to_vec(&answer).unwrap()
     });

@@ -18,7 +18,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use hearth_rooms::Rooms;
+use hearth_rooms::{Rooms, TOPIC_OUTGOING};
 use hearth_store::{
     Hint, Store,
     leases::{Held, Leases},
@@ -104,7 +104,7 @@ impl Outbound {
                     hint = hints.recv() => match hint {
                         Ok(hint) => {
                             self.take_in(&hint).await;
-                            if concerns_rooms(&hint) && self.distribution().is_some() {
+                            if is_for_others(&hint) && self.distribution().is_some() {
                                 break;
                             }
                         }
@@ -128,7 +128,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-fn concerns_rooms(hint: &Hint) -> bool {
+fn is_for_others(hint: &Hint) -> bool {
     let mut topics = hint.topics.iter();
-    topics.any(|topic| matches!(topic.parts(), Some(('r', _))))
+    topics.any(|topic| matches!(topic.parts(), Some((TOPIC_OUTGOING, _))))
 }

@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use hearth_users::Session;
-use http::{Method, StatusCode, request::Parts};
+use http::{Method, StatusCode, header::AUTHORIZATION, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use ruma::api::{
     IncomingRequest, IncomingRequestExt,
@@ -96,7 +96,11 @@ pub(crate) fn address(parts: &Parts) -> Option<IpAddr> {
 
 fn token(parts: &Parts) -> Result<Option<String>, Error> {
     let mut headers_only = http::Request::new(());
-    headers_only.headers_mut().clone_from(&parts.headers);
+    if let Some(value) = parts.headers.get(AUTHORIZATION) {
+        headers_only
+            .headers_mut()
+            .insert(AUTHORIZATION, value.clone());
+    }
     headers_only.uri_mut().clone_from(&parts.uri);
     AccessTokenOptional::extract_authentication(&headers_only)
         .map_err(|_| Error::missing_token("the access token cannot be read"))

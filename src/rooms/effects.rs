@@ -159,13 +159,14 @@ impl Plan {
         if pdu.content().get().contains("m.mentions") {
             return self.mentioned(pdu).await;
         }
-        let mut named = Vec::new();
-        for user in names_in(&text.body, &self.rooms.0.server_name) {
-            if user != pdu.sender() && self.is_joined_here(&user).await? {
-                named.push(user.to_string());
-            }
-        }
-        Ok(named)
+        let mut names = names_in(&text.body, &self.rooms.0.server_name);
+        names.retain(|user| user != pdu.sender());
+        let members = self.members_among(&names).await?;
+        let joined = names.into_iter().zip(members).filter(|(_, member)| {
+            let membership = member.as_ref().map(|member| member.membership);
+            membership == Some(Membership::Join)
+        });
+        Ok(joined.map(|(user, _)| user.to_string()).collect())
     }
 
     async fn is_joined_here(&self, user: &UserId) -> Result<bool, Error> {

@@ -51,6 +51,7 @@ mod signal;
 mod snapshot;
 pub mod state;
 mod summary;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -66,7 +67,7 @@ pub use event::{StoredEvent, Transaction};
 pub use head::Head;
 pub use known_rooms::UserRooms;
 pub use member::{Member, Membership};
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, TOPIC_OUTGOING};
 pub use place::{NoPlace, Place};
 pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};

@@ -7,6 +7,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::{
     Error, Head, Member, Membership, Rooms,
+    known_rooms::ROOMS_MOVED,
     member::{FORGOTTEN, LOCAL_JOINED, MEMBERS, USER_ROOMS},
 };
 
@@ -95,6 +96,10 @@ impl Rooms {
         after: Position,
         upto: Position,
     ) -> Result<Vec<(OwnedRoomId, Member)>, Error> {
+        let moved: Option<Position> = view.get(&ROOMS_MOVED, user.as_str()).await?;
+        if moved.is_none_or(|moved| moved <= after) {
+            return Ok(Vec::new());
+        }
         let range = (user.as_str(), after.next(), "")..(user.as_str(), upto.next(), "");
         let found: Vec<((String, Position, String), ())> = view
             .scan(&FORGOTTEN, range, Direction::Forward, SCAN_LIMIT)

@@ -4,7 +4,7 @@
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#pdus>
 
 use hearth_protocol::Pdu;
-use hearth_store::{Batch, Direction, Family, Position, Table, View};
+use hearth_store::{Batch, Direction, Family, Position, Table, Topic, View};
 use ruma::{OwnedEventId, OwnedRoomId};
 
 use crate::{
@@ -17,6 +17,14 @@ use crate::{
 
 /// Position to room and event.
 const OUTGOING: Table<Position, (String, String)> = Table::new(138, "outgoing", Family::Log);
+
+/// The letter of the topic that wakes when there is something for other servers.
+pub const TOPIC_OUTGOING: char = 'o';
+
+/// What wakes whoever distributes events and changes of devices to other servers.
+pub(crate) fn outgoing() -> Topic {
+    Topic::new(TOPIC_OUTGOING, "")
+}
 
 /// An event that other servers are to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,21 +92,27 @@ impl Plan {
         {
             return Ok(true);
         }
-        let prefix = (self.room_id(),);
-        // This server and one that left may come first.
-        let found = self
-            .view
-            .scan_prefix(&ROOM_SERVERS, prefix, Direction::Forward, 16)
-            .await?;
-        Ok(found.len() == 16
-            || found
-                .iter()
-                .any(|((_, server), count)| *count > 0 && others(server)))
+        let had_others = || async {
+            let prefix = (self.room_id(),);
+            // This server and one that left may come first.
+            let found = self
+                .view
+                .scan_prefix(&ROOM_SERVERS, prefix, Direction::Forward, 16)
+                .await?;
+            Ok::<_, Error>(
+                found.len() == 16
+                    || found
+                        .iter()
+                        .any(|((_, server), count)| *count > 0 && others(server)),
+            )
+        };
+        Ok(*self.had_others.get_or_try_init(had_others).await?)
     }
 
     /// Puts the event on the log, at its own position.
     pub(crate) fn send_out(&mut self, pdu: &Pdu, position: Position) {
         let row = (pdu.room_id().as_str(), pdu.event_id().as_str());
         self.batch.put(&OUTGOING, position, row);
+        self.batch.wake(outgoing());
     }
 }

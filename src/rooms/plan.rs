@@ -14,6 +14,7 @@ use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, UInt, UserId,
 };
 use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
 
 use crate::{
     Error, Head, Member, Rooms, StoredEvent, Transaction,
@@ -61,6 +62,10 @@ pub(crate) struct Plan {
     pub(crate) threads: HashMap<OwnedEventId, Option<Thread>>,
     pub(crate) annotations: HashMap<String, bool>,
     transactions: HashMap<(Transaction, String), OwnedEventId>,
+    /// What joins the timeline, in its order.
+    added: Vec<(Position, OwnedEventId)>,
+    /// Whether other servers were in the room before, once it was asked.
+    pub(crate) had_others: OnceCell<bool>,
 }
 
 impl Plan {
@@ -124,6 +129,8 @@ impl Plan {
             threads: HashMap::new(),
             annotations: HashMap::new(),
             transactions: HashMap::new(),
+            added: Vec::new(),
+            had_others: OnceCell::new(),
         }
     }
 
@@ -232,6 +239,21 @@ impl Plan {
             .view
             .get(&MEMBERS, (self.room_id(), user.as_str()))
             .await?)
+    }
+
+    /// As [`Plan::member`], of several users at once.
+    pub(crate) async fn members_among(
+        &self,
+        users: &[OwnedUserId],
+    ) -> Result<Vec<Option<Member>>, Error> {
+        let keys = users.iter().map(|user| (self.room_id(), user.as_str()));
+        let mut members = self.view.get_many(&MEMBERS, keys).await?;
+        for (user, member) in users.iter().zip(&mut members) {
+            if let Some(changed) = self.members.get(user) {
+                *member = Some(changed.clone());
+            }
+        }
+        Ok(members)
     }
 
     /// The event that this transaction made already.
@@ -395,6 +417,7 @@ impl Plan {
         let room_id = event.pdu.room_id().as_str();
         let (id, position) = (event.event_id().as_str(), event.position);
         let batch = &mut self.batch;
+        self.added.push((position, event.event_id().to_owned()));
         batch.put(&EVENTS, id, EventRecord::of(event));
         batch.put(&TIMELINE, (room_id, position), id);
         batch.put(&DEPTHS, (room_id, event.pdu.depth().0, position), id);
@@ -424,8 +447,13 @@ impl Plan {
         batch.wake(Topic::new('r', room_id));
         let mut events = self.fresh;
         events.extend(self.redacted);
-        let since = self.view.moment();
-        (self.rooms, batch, Settled { since, events })
+        let settled = Settled {
+            since: self.view.moment(),
+            events,
+            place: self.room_id.zip(self.seen.map(|head| head.position)),
+            added: self.added,
+        };
+        (self.rooms, batch, settled)
     }
 }
 
@@ -434,6 +462,9 @@ pub(crate) struct Settled {
     /// Before they were planned.
     since: Moment,
     events: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    /// The room, unless it is new, and where its head was before.
+    place: Option<(OwnedRoomId, Position)>,
+    added: Vec<(Position, OwnedEventId)>,
 }
 
 impl Settled {
@@ -443,6 +474,11 @@ impl Settled {
             let mut event = Arc::unwrap_or_clone(event);
             event.position = committed.resolve(event.position);
             rooms.0.events.note(id, self.since, Arc::new(event));
+        }
+        if let Some((room_id, before)) = self.place {
+            let added = self.added.into_iter();
+            let added = added.map(|(position, id)| (committed.resolve(position), id));
+            rooms.0.tails.extend(&room_id, before, added.collect());
         }
     }
 }

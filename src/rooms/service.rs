@@ -10,7 +10,7 @@ use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 
 use crate::{
     Error, Remote, head::HEADS, head::Head, known_events::KnownEvents, known_rooms::KnownRooms,
-    queue::Queues, receive::Workers, state::StateTree,
+    queue::Queues, receive::Workers, state::StateTree, tail::Tails,
 };
 
 /// How many bytes of nodes of state trees are kept in memory.
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) events: KnownEvents,
     pub(crate) queues: Queues,
     pub(crate) known_rooms: KnownRooms,
+    pub(crate) tails: Tails,
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
     pub(crate) workers: Workers,
@@ -56,6 +57,7 @@ impl Rooms {
             events: KnownEvents::default(),
             queues: Queues::default(),
             known_rooms: KnownRooms::default(),
+            tails: Tails::default(),
             remote: OnceLock::new(),
             workers: Workers::default(),
         }))

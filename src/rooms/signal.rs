@@ -14,6 +14,7 @@ use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use crate::{
     Error, Receipt, Rooms,
     membership::{parse_room, parse_user},
+    outgoing::outgoing,
     receipt::RECEIPTS,
     servers::REMOTE_JOINED,
 };
@@ -129,6 +130,7 @@ pub async fn signal_device_change(
     }
     if !rooms.is_empty() {
         batch.put(&DEVICES_OUTGOING, user.as_str(), batch_stamp);
+        batch.wake(outgoing());
     }
     Ok(())
 }

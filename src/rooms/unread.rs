@@ -146,7 +146,7 @@ impl Rooms {
         head: &Head,
         joined_at: Position,
     ) -> Result<Unread, Error> {
-        let marks = self.marks(view, user, room_id, joined_at).await?;
+        let marks = self.marks(view, user, (room_id, head), joined_at).await?;
         let (all, main) = (marks.all, marks.main);
         let mut unread = Unread::default();
         // Counted events since the main mark, without those in threads, which have marks of their own.
@@ -197,7 +197,7 @@ impl Rooms {
         &self,
         view: &View,
         user: &UserId,
-        room_id: &RoomId,
+        (room_id, head): (&RoomId, &Head),
         joined_at: Position,
     ) -> Result<ReadMarks, Error> {
         let mut all = (joined_at, 0);
@@ -217,32 +217,16 @@ impl Rooms {
         }
         if all.0 == joined_at {
             // Nothing read since: what came after the join counts.
-            all.1 = self.counted_at(view, room_id, joined_at).await?;
+            let place = (room_id, head);
+            let newest = self
+                .newest(view, place, (Position::ZERO, joined_at), 1)
+                .await?;
+            all.1 = newest.first().map_or(0, |event| event.counted);
         }
         let main = threads
             .remove(&ReceiptThread::Main)
             .map_or(all, |mark| mark.max(all));
         Ok(ReadMarks { all, main, threads })
-    }
-
-    /// The running total at a position.
-    async fn counted_at(
-        &self,
-        view: &View,
-        room_id: &RoomId,
-        position: Position,
-    ) -> Result<u64, Error> {
-        let newest = self
-            .timeline(
-                view,
-                room_id,
-                Position::ZERO,
-                position,
-                Direction::Backward,
-                1,
-            )
-            .await?;
-        Ok(newest.first().map_or(0, |event| event.counted))
     }
 
     async fn thread_events(

@@ -20,6 +20,11 @@ pub(crate) struct AccountData {
 }
 
 impl AccountData {
+    /// Whether there is some of a room.
+    pub(crate) fn tells_of(&self, room: &RoomId) -> bool {
+        self.rooms.contains_key(room)
+    }
+
     /// That of a room.
     pub(crate) fn take(&mut self, room: &RoomId) -> Vec<Box<RawValue>> {
         self.rooms.remove(room).unwrap_or_default()

@@ -98,6 +98,12 @@ async fn read_joined(
         let Some(head) = head else {
             continue;
         };
+        if reading.is_still(head, member, signalled)
+            && !account_data.tells_of(id)
+            && !typing.tells_of(id)
+        {
+            continue;
+        }
         let end = (reading.upto(), head.state);
         let room = RoomWindow::open(reading, id, member, head, end)
             .await?

@@ -54,7 +54,11 @@ mod tests {
         let (alice, bob) = (house.account("alice").await, house.account("bob").await);
         let room = house.company(&["alice", "bob"]).await;
         house.say(&room, "alice", "hello").await;
-        let answer = house.sync.sync(alice.clone(), Request::default()).await.unwrap();
+        let answer = house
+            .sync
+            .sync(alice.clone(), Request::default())
+            .await
+            .unwrap();
         let now = house.clock.now();
         assert_eq!(head_start(&answer, &alice, now), HEAD_START);
         assert_eq!(

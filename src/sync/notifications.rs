@@ -183,7 +183,8 @@ async fn judge(
         None => {
             let joined_at = walk.member.since;
             let rooms = &shared.rooms;
-            let marks = rooms.marks(view, user, &walk.id, joined_at).await?;
+            let place = (&*walk.id, &walk.head);
+            let marks = rooms.marks(view, user, place, joined_at).await?;
             walk.marks.insert(marks)
         }
     };

@@ -135,15 +135,14 @@ impl Sync {
         // In a box, as what follows, so that a request that waits is small.
         Box::pin(self.note_presence(session, request)).await?;
         let mut waiter = shared.notifier.register(&session.user_id);
-        if let Some(since) = &request.since {
-            Box::pin(shared.acknowledge(session, since)).await?;
-        }
+        let mut is_first = true;
         let started = Instant::now();
         let timeout = spread(session, request.timeout.min(MAX_TIMEOUT));
         let mut woken = Woken::Hint;
         loop {
             let due = woken == Woken::Closing || started.elapsed() >= timeout;
-            let answer = Box::pin(shared.news(session, request)).await?;
+            let answer = Box::pin(shared.news(session, request, is_first)).await?;
+            is_first = false;
             let waits = request.since.is_some() && !request.full_state && answer.is_empty();
             if due || !waits {
                 return Ok(answer);
@@ -157,10 +156,21 @@ impl Sync {
 }
 
 impl Shared {
-    /// What is new for the device by now.
-    async fn news(&self, session: &Session, request: &Request) -> Result<Response, Error> {
+    /// What is new for the device by now. The first look takes in what the device has by its token; where nothing is new
+    /// there is nothing of that either.
+    async fn news(
+        &self,
+        session: &Session,
+        request: &Request,
+        is_first: bool,
+    ) -> Result<Response, Error> {
         if let Some(nothing) = self.quiet.answer(self, session, request) {
             return Ok(nothing);
+        }
+        if let Some(since) = &request.since
+            && is_first
+        {
+            self.acknowledge(session, since).await?;
         }
         let moment = quiet::moved(self).now();
         let view = self.store.view().await?;

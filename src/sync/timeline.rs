@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use hearth_rooms::{Membership, Root, StoredEvent};
-use hearth_store::{Direction, Position};
+use hearth_store::Position;
 
 use crate::{
     Error, ShownEvent, Timeline, Token, filter,
@@ -49,14 +49,7 @@ pub(crate) async fn read(reading: &Reading<'_>, room: &RoomWindow<'_>) -> Result
         let chunk = (limit + 1 - events.len()).clamp(1, 256);
         let mut found = reading
             .rooms()
-            .timeline(
-                reading.view,
-                room.id,
-                after,
-                upto,
-                Direction::Backward,
-                chunk,
-            )
+            .newest(reading.view, (room.id, room.head), (after, upto), chunk)
             .await?;
         let exhausted = found.len() < chunk;
         looked_at += found.len();

@@ -62,6 +62,11 @@ pub(crate) struct Typing {
 }
 
 impl Typing {
+    /// Whether that changed in a room.
+    pub(crate) fn tells_of(&self, room: &RoomId) -> bool {
+        self.rooms.contains_key(room)
+    }
+
     /// Who types in a room, if that changed.
     pub(crate) fn take(&mut self, room: &RoomId) -> Option<Box<RawValue>> {
         self.rooms.remove(room)

@@ -160,7 +160,10 @@ pub(crate) async fn tally(
     (room, head): (&RoomId, &Head),
     joined_at: Position,
 ) -> Result<Unread, Error> {
-    let marks = shared.rooms.marks(view, user, room, joined_at).await?;
+    let marks = shared
+        .rooms
+        .marks(view, user, (room, head), joined_at)
+        .await?;
     let key = (user.to_owned(), room.to_owned());
     let known = shared.verdicts.tallies.get(&key).filter(|known| {
         known.version == rules.version && known.marks == marks && known.upto <= head.position

@@ -6,7 +6,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use hearth_rooms::{Head, Member, Membership, Rooms, Root, Signals, StateChange};
-use hearth_store::{Direction, Position, View};
+use hearth_store::{Position, View};
 use hearth_users::{Session, Users};
 use ruma::{OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
@@ -82,6 +82,22 @@ impl<'a> Reading<'a> {
 
     pub(crate) fn upto(&self) -> Position {
         self.view.position()
+    }
+
+    /// Whether nothing happened in a room, where the newest signal is at `signalled`, that its timeline, its state or its
+    /// signals would tell the device.
+    pub(crate) fn is_still(
+        &self,
+        head: &Head,
+        member: &Member,
+        signalled: Option<Position>,
+    ) -> bool {
+        !self.request.full_state
+            && self.since().is_some_and(|since| {
+                head.position <= since
+                    && member.position <= since
+                    && signalled.is_none_or(|signalled| signalled <= since)
+            })
     }
 }
 
@@ -169,7 +185,7 @@ async fn seen(
     }
     let (rooms, view) = (reading.rooms(), reading.view);
     let newest = rooms
-        .timeline(view, id, Position::ZERO, since, Direction::Backward, 1)
+        .newest(view, (id, head), (Position::ZERO, since), 1)
         .await?;
     let Some(newest) = newest.first() else {
         return Ok(None);

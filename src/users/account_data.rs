@@ -18,6 +18,9 @@ const ACCOUNT_DATA: Table<(String, String, String), (Position, Bytes)> =
 const CHANGES: Table<(String, Position), (String, String)> =
     Table::new(23, "account_data_changes", Family::Log);
 
+/// User to where in the log their account data last changed.
+const MOVED: Table<String, Position> = Table::new(29, "account_data_moved", Family::Records);
+
 /// The type of tags.
 const TAGS: &str = "m.tag";
 const MAX_KIND_BYTES: usize = 255;
@@ -102,6 +105,10 @@ impl Users {
     ) -> Result<Vec<AccountDatum>, Error> {
         let name = user.as_str();
         let mut found = Vec::new();
+        let moved: Option<Position> = view.get(&MOVED, name).await?;
+        if moved.is_none_or(|moved| moved <= after) {
+            return Ok(found);
+        }
         let mut from = after.next();
         loop {
             let range = (name, from)..(name, upto.next());
@@ -300,6 +307,7 @@ async fn plan(
     let position = batch.position();
     batch.put(&ACCOUNT_DATA, key, (position, content));
     batch.put(&CHANGES, (key.0, position), (key.1, key.2));
+    batch.put(&MOVED, key.0, position);
     batch.wake(Topic::new('u', key.0));
     Ok(())
 }

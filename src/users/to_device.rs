@@ -160,6 +160,9 @@ impl Users {
         limit: usize,
     ) -> Result<Vec<(Position, Raw<AnyToDeviceEvent>)>, Error> {
         let (user, device) = (user.as_str(), device.as_str());
+        if !has_messages(view, user, device).await? {
+            return Ok(Vec::new());
+        }
         let range = (user, device, after.next())..(user, device, upto.next());
         let found = view.scan(&QUEUES, range, Direction::Forward, limit).await?;
         let event = |((_, _, position), json): (_, Bytes)| {
@@ -185,6 +188,9 @@ impl Users {
         let mut conflicts = 0;
         while conflicts < ATTEMPTS {
             let view = self.store.view().await?;
+            if !has_messages(&view, user.as_str(), device.as_str()).await? {
+                return Ok(());
+            }
             let range = (user.as_str(), device.as_str(), Position::ZERO)
                 ..(user.as_str(), device.as_str(), upto.next());
             let found = view
@@ -319,6 +325,12 @@ async fn forget_transactions(
         }
     }
     Ok(())
+}
+
+/// Whether messages wait for the device, by the count of its queue.
+async fn has_messages(view: &View, user: &str, device: &str) -> Result<bool, Error> {
+    let count = view.get(&COUNTS, (user, device)).await?;
+    Ok(count.is_some_and(|count| count != 0))
 }
 
 #[cfg(test)]
