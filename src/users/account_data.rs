@@ -106,7 +106,8 @@ impl Users {
         let name = user.as_str();
         let mut found = Vec::new();
         let moved: Option<Position> = view.get(&MOVED, name).await?;
-        if moved.is_none_or(|moved| moved <= after) {
+        // From the beginning also what was never set is told: the predefined push rules.
+        if after > Position::ZERO && moved.is_none_or(|moved| moved <= after) {
             return Ok(found);
         }
         let mut from = after.next();
