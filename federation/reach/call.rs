@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#api-standards>
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
@@ -13,6 +13,7 @@ use ruma::{
     api::{IncomingResponseExt as _, OutgoingBody, OutgoingRequest, path_builder::SinglePath},
 };
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{Peers, destinations::Urgency, discovery::Destination, signing::Signed};
 
