@@ -26,7 +26,10 @@ use hearth_store::{
 use hearth_users::Users;
 use parking_lot::Mutex;
 use ruma::OwnedServerName;
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::MissedTickBehavior,
+};
 
 use self::shares::Shares;
 use crate::reach::Peers;
@@ -82,6 +85,9 @@ impl Outbound {
         let mut hints = self.0.store.hints().subscribe();
         let mut news = self.0.peers.news();
         let mut changes = self.0.shares.changes();
+        // Not begun anew by each hint: what waits for a server that was left alone would wait for silence.
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Err(error) = self.tail().await {
                 tracing::warn!(%error, "what is to be sent is not distributed now");
@@ -111,7 +117,7 @@ impl Outbound {
                         // One that was lost counts as one for us.
                         Err(_) => break,
                     },
-                    () = tokio::time::sleep(TICK) => break,
+                    _ = tick.tick() => break,
                 }
             }
         }

@@ -41,6 +41,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     SystemRng.fill(&mut node.0);
     let about = About {
         address: TALLY.to_owned(),
+        // As a node of this version: the others would not run beside an older one.
+        schema: hearth_server::Schema::THIS.writes,
         ..About::default()
     };
     let leases = loop {
