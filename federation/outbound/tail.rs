@@ -1,7 +1,10 @@
 //! Owns the step from the log of what is to be sent to the queues of servers. The log is emptied with the same commit, so
 //! nothing is distributed twice, on whatever node, and the lease on it keeps nodes out of each other's way. Must never hold more than a page of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use hearth_base::Millis;
 use hearth_rooms::{Outgoing, Rooms};
@@ -12,6 +15,9 @@ use super::{Outbound, queue};
 
 /// How many events are distributed with one commit.
 const TOGETHER: usize = 64;
+
+/// A server that is left alone for longer than this gets the newest event of each room when it is back, and not all.
+const LONG: Duration = Duration::from_secs(5 * 60);
 
 /// How many servers a room has at most, as far as they are sent to.
 const MAX_SERVERS: usize = 10_000;
@@ -82,7 +88,7 @@ impl Outbound {
     }
 
     async fn is_left_alone(&self, server: &ruma::ServerName) -> bool {
-        self.0.peers.left_alone_until(server).await > self.now()
+        self.0.peers.left_alone_until(server).await > self.now().after(LONG)
     }
 
     pub(super) fn now(&self) -> Millis {

@@ -16,6 +16,10 @@ use super::{
 /// How many messages wait for a server at most; older ones are lost.
 const MAX_MESSAGES: usize = 10_000;
 
+/// How many events wait for a server at most before the newest of each room stands for all: servers ask for few of those
+/// between.
+const MAX_EVENTS: usize = 1_000;
+
 /// How much of a queue is looked at once; what is beyond is looked at after the next failure.
 const LOOKED_AT: usize = 20_000;
 
@@ -34,6 +38,10 @@ impl Outbound {
         if lost > 0 {
             tracing::warn!(%server, lost, "the oldest messages to a server that does not answer are lost");
             metrics::counter!("hearth_federation_messages_lost_total").increment(lost as u64);
+        }
+        let is_event = |(_, item): &&(_, Item)| matches!(item, Item::Event(_));
+        if lost == 0 && waiting.iter().filter(is_event).count() <= MAX_EVENTS {
+            return Ok(());
         }
         let mut newest = HashMap::new();
         let mut gone = Vec::new();
