@@ -1,6 +1,6 @@
-//! Owns the queue of each server: what is to be sent to it, in order; and for one that does not answer, the newest event of
-//! each room, from which it finds the rest. Must never grow with what happens while a server does not answer, save for
-//! messages to devices.
+//! Owns the queue of each server: what is to be sent to it, in order; and for one that has not answered for long, or for which
+//! much waits, the newest event of each room, from which it finds the rest. Must never grow without bound while a server does
+//! not answer: `tail.rs` and `trim.rs` see to that.
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#transactions>
 
@@ -52,7 +52,8 @@ impl ReadPart for Item {
     }
 }
 
-/// Puts an event on the queue of a server, or remembers it as the newest of its room if the server is left alone now.
+/// Puts an event on the queue of a server, or remembers it as the newest of its room if the server is left alone for
+/// long.
 pub(super) fn plan_event(
     batch: &mut Batch,
     server: &ServerName,

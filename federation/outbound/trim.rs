@@ -1,5 +1,5 @@
-//! Owns keeping the queue of a server that does not answer short: of its events the newest of each room is enough, from
-//! which it finds the rest, and of its messages the newest are kept. Must never touch the queue of a server that answers.
+//! Owns keeping the queue of a server that does not answer short: where many events wait, the newest of each room is enough,
+//! from which it finds the rest, and of its messages the newest are kept. Must never touch the queue of a server that answers.
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#transactions>
 

@@ -13,7 +13,7 @@ use hyper::{
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
+    server::graceful::{GracefulConnection, GracefulShutdown, Watcher},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -170,10 +170,7 @@ impl Line {
                 stream,
                 answering(self.peer, self.router, self.manners.behind_proxy),
             );
-        let peer = self.peer;
-        self.watcher
-            .watch(connection)
-            .map(move |ended| note_end(peer, ended))
+        to_its_end(self.peer, self.watcher, connection)
     }
 
     fn http2<S>(self, stream: S) -> impl Future<Output = ()>
@@ -190,17 +187,21 @@ impl Line {
                 stream,
                 answering(self.peer, self.router, self.manners.behind_proxy),
             );
-        let peer = self.peer;
-        self.watcher
-            .watch(connection)
-            .map(move |ended| note_end(peer, ended))
+        to_its_end(self.peer, self.watcher, connection)
     }
 }
 
-fn note_end(peer: SocketAddr, ended: Result<(), hyper::Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection ended badly");
-    }
+/// Serves a connection until it ends, or the server does.
+fn to_its_end(
+    peer: SocketAddr,
+    watcher: Watcher,
+    connection: impl GracefulConnection<Error = hyper::Error>,
+) -> impl Future<Output = ()> {
+    watcher.watch(connection).map(move |ended| {
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "a connection ended badly");
+        }
+    })
 }
 
 /// Waits for the first bytes and leaves them where they are. What comes in pieces shorter than a word is HTTP/1.
