@@ -223,6 +223,20 @@ impl Server {
         }
     }
 
+    /// Waits until the server's memory no longer shrinks: an allocator gives back in its own time. For 30 seconds at most.
+    pub(crate) async fn until_it_gave_back(&self) {
+        self.until_it_rests().await;
+        let mut before = process::resident_bytes(&self.roots());
+        for _ in 0..6 {
+            sleep(Duration::from_secs(5)).await;
+            let now = process::resident_bytes(&self.roots());
+            if now > 0.99 * before {
+                return;
+            }
+            before = now;
+        }
+    }
+
     /// Ends the newest `parts` processes, the last started first.
     pub(crate) async fn end(&mut self, parts: usize) -> Result<(), Failure> {
         for _ in 0..parts {

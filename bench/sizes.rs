@@ -22,7 +22,7 @@ impl Sizes {
     /// Those of the published figures.
     pub(crate) const FULL: Self = Self {
         is_quick: false,
-        talkers: 400,
+        talkers: 450,
         members: 300,
         big_rooms: 300,
         fans: 1000,
@@ -35,7 +35,7 @@ impl Sizes {
     /// To see whether everything works.
     pub(crate) const QUICK: Self = Self {
         is_quick: true,
-        talkers: 400,
+        talkers: 450,
         members: 40,
         big_rooms: 40,
         fans: 200,

@@ -20,6 +20,9 @@ const EACH: Duration = Duration::from_millis(200);
 /// How long messages are sent.
 const LONGEST: Duration = Duration::from_secs(8);
 
+/// How many users other scenarios use, which makes some of them members of a thousand rooms.
+const OTHERS: usize = 50;
+
 /// How long a long poll may take.
 const POLL: u32 = 30_000;
 
@@ -72,12 +75,7 @@ pub(super) async fn deliver(
 }
 
 async fn prepare(server: &mut Server, number: usize) -> Result<Pair, Failure> {
-    // The first pair after those of other scenarios.
-    let first = if server.crowd.talk.len() > 2 * number + 50 {
-        2 * number
-    } else {
-        0
-    };
+    let first = OTHERS + 2 * number;
     let users = server.crowd.talk[first..first + 2].to_vec();
     let room = world::room(server, &format!("pair {number}"), &users).await?;
     let mut poll = server.client();

@@ -47,7 +47,7 @@ pub(super) async fn idle(server: &mut Server) -> Result<Vec<Sample>, Failure> {
     server.rounds += 1;
     let users = server.crowd.idle.clone();
     let since = server.client().now(&users[0]).await?;
-    server.until_it_rests().await;
+    server.until_it_gave_back().await;
     let before = process::resident_bytes(&server.roots());
     let seen = Rc::new(RefCell::new(Seen::default()));
     let polls = tokio::task::LocalSet::new();

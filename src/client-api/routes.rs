@@ -49,7 +49,7 @@ impl Routes {
             let handler = handler.clone();
             async move {
                 extract::admit::<T>(&app, None, &parts)?;
-                let request = extract::read::<T>(&app, parts, body).await?;
+                let request = Box::pin(extract::read::<T>(&app, parts, body)).await?;
                 handler(app, request).await?.into_http()
             }
         })
@@ -67,13 +67,13 @@ impl Routes {
         self.mount::<T, _, _>(&[], move |app: App, parts: Parts, body| {
             let handler = handler.clone();
             async move {
-                let session = extract::session(&app, &parts).await?;
+                let session = Box::pin(extract::session(&app, &parts)).await?;
                 if let Some(session) = &session {
                     guests::admit(session, &parts)?;
                     standing::admit(session, &parts)?;
                 }
                 extract::admit::<T>(&app, session.as_ref(), &parts)?;
-                let request = extract::read::<T>(&app, parts, body).await?;
+                let request = Box::pin(extract::read::<T>(&app, parts, body)).await?;
                 handler(app, session, request).await?.into_http()
             }
         })
@@ -101,13 +101,13 @@ impl Routes {
         self.mount::<T, _, _>(further, move |app: App, parts: Parts, body| {
             let handler = handler.clone();
             async move {
-                let session = extract::session(&app, &parts)
+                let session = Box::pin(extract::session(&app, &parts))
                     .await?
                     .ok_or_else(|| Error::missing_token("an access token is needed"))?;
                 guests::admit(&session, &parts)?;
                 standing::admit(&session, &parts)?;
                 extract::admit::<T>(&app, Some(&session), &parts)?;
-                let request = extract::read::<T>(&app, parts, body).await?;
+                let request = Box::pin(extract::read::<T>(&app, parts, body)).await?;
                 handler(app, session, request).await?.into_http()
             }
         })

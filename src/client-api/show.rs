@@ -69,11 +69,13 @@ impl Reader {
         event: &StoredEvent,
     ) -> Result<Raw<T>, Error> {
         let user = &*session.user_id;
-        let relations = app.rooms.bundled(view, user, event).await?;
         let membership = self.membership(app, view, user, event).await?;
-        let replaced = match &self.room {
-            Some(room) => app.rooms.replaced(view, &room.head, event).await?,
-            None => None,
+        let (relations, replaced) = match &self.room {
+            Some(Room { head, .. }) => (
+                app.rooms.bundled(view, user, head, event).await?,
+                app.rooms.replaced(view, head, event).await?,
+            ),
+            None => (None, None),
         };
         let replaced = replaced.as_ref().map(|replaced| &replaced.pdu);
         let unsigned = Unsigned {

@@ -38,14 +38,21 @@ pub(crate) fn routes() -> Routes {
     Routes::new().user(sync_events)
 }
 
-async fn sync_events(app: App, session: Session, asked: Asked) -> Result<impl Answer, Error> {
-    // In a box, so that a request that waits is small.
-    let request = Box::pin(what(&app, &session, asked)).await?;
-    Ok(Json(app.sync.sync(session, request).await?))
+/// Not an `async fn`, and what comes first is in a box: a request that waits must not carry the room that reading it took.
+fn sync_events(
+    app: App,
+    session: Session,
+    asked: Asked,
+) -> impl Future<Output = Result<impl Answer, Error>> {
+    let request = Box::pin(what(app.clone(), session.clone(), asked));
+    async move {
+        let request = request.await?;
+        Ok(Json(app.sync.sync(session, request).await?))
+    }
 }
 
 /// What `sync` is asked for.
-async fn what(app: &App, session: &Session, asked: Asked) -> Result<hearth_sync::Request, Error> {
+async fn what(app: App, session: Session, asked: Asked) -> Result<hearth_sync::Request, Error> {
     let since = match &asked.request.since {
         Some(token) => Some(
             token
@@ -59,7 +66,7 @@ async fn what(app: &App, session: &Session, asked: Asked) -> Result<hearth_sync:
         Some(Filter::FilterDefinition(filter)) => filter,
         Some(Filter::FilterId(id)) => {
             let view = app.store.view().await?;
-            stored_filter(app, &view, &session.user_id, &id).await?
+            stored_filter(&app, &view, &session.user_id, &id).await?
         }
         Some(_) => return Err(Error::invalid_param("no such filter")),
     };

@@ -10,7 +10,7 @@ use ruma::UserId;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::{Error, Rooms, StoredEvent, relation::Related, timeline::parse_id};
+use crate::{Error, Head, Rooms, StoredEvent, relation::Related, timeline::parse_id};
 
 /// How many edits by others are passed over in the search for the newest.
 const MAX_EDITS: usize = 20;
@@ -43,7 +43,7 @@ struct Reference {
 }
 
 impl Rooms {
-    /// What belongs under `m.relations` in the `unsigned` of an event; nothing if nothing does.
+    /// What belongs under `m.relations` in the `unsigned` of an event of a room with this head; nothing if nothing does.
     ///
     /// # Errors
     /// Those of the store.
@@ -51,9 +51,13 @@ impl Rooms {
         &self,
         view: &View,
         reader: &UserId,
+        head: &Head,
         event: &StoredEvent,
     ) -> Result<Option<Box<RawValue>>, Error> {
-        if event.pdu.is_state() || event.redacted_by.is_some() {
+        if event.pdu.is_state()
+            || event.redacted_by.is_some()
+            || self.is_childless(view, head, event).await?
+        {
             return Ok(None);
         }
         let all = (Position::ZERO, Position::MAX);
@@ -93,6 +97,20 @@ impl Rooms {
             return Ok(None);
         }
         Ok(to_raw_value(&relations).ok())
+    }
+
+    /// Whether it is known that no event refers to `event`, without looking for any.
+    async fn is_childless(
+        &self,
+        view: &View,
+        head: &Head,
+        event: &StoredEvent,
+    ) -> Result<bool, Error> {
+        let traits = self.traits(view, event.pdu.room_id(), head).await?;
+        // Nobody can refer to an event of here before it is there; the child of another server's may have come first.
+        Ok(traits
+            .related
+            .is_none_or(|related| related < event.position && self.is_local(event.pdu.sender())))
     }
 
     /// The thread of which the event is the root: its newest reply with that one's edit, and how many there are.

@@ -241,10 +241,12 @@ impl Plan {
         for user in effects.highlights {
             let key = (room_id, user.as_str(), position);
             self.batch.put(&HIGHLIGHTS, key, thread_root.as_str());
+            self.added.traits.highlighted = Some(position);
         }
         if effects.counts && !thread_root.is_empty() {
             let value = (thread_root.as_str(), sender.as_str());
             self.batch.put(&THREAD_EVENTS, (room_id, position), value);
+            self.added.traits.threaded = Some(position);
         }
         search::index(&mut self.batch, self.head.number, event);
         if self.rooms.is_local(sender) && (effects.counts || !event.pdu.is_state()) {
@@ -268,6 +270,7 @@ impl Plan {
         };
         self.batch
             .put(&RELATIONS, (room_id, parent, position), related);
+        self.added.traits.related = Some(position);
         if let Some(name) = relation.annotation {
             let key = (parent, sender.as_str(), name.as_str());
             self.batch.put(&ANNOTATIONS, key, id.as_str());

@@ -92,19 +92,26 @@ impl Plan {
         {
             return Ok(true);
         }
+        // Who takes part follows from the state, which the number and the root of its tree name.
+        let state = self.seen.as_ref().map(|head| (head.number, head.state));
+        let known = &self.rooms.0.shared;
         let had_others = || async {
+            if let Some(known) = state.and_then(|state| known.get(&state)) {
+                return Ok(known);
+            }
             let prefix = (self.room_id(),);
             // This server and one that left may come first.
             let found = self
                 .view
                 .scan_prefix(&ROOM_SERVERS, prefix, Direction::Forward, 16)
                 .await?;
-            Ok::<_, Error>(
-                found.len() == 16
-                    || found
-                        .iter()
-                        .any(|((_, server), count)| *count > 0 && others(server)),
-            )
+            let is_another =
+                |((_, server), count): &((String, String), i64)| *count > 0 && others(server);
+            let is_shared = found.len() == 16 || found.iter().any(is_another);
+            if let Some(state) = state {
+                known.insert(state, is_shared);
+            }
+            Ok::<_, Error>(is_shared)
         };
         Ok(*self.had_others.get_or_try_init(had_others).await?)
     }

@@ -24,6 +24,7 @@ use crate::{
     purge::PURGES,
     relation::Thread,
     state::{Change, Overlay, Root, Which},
+    tail::Added,
     timeline::{DEPTHS, EDGES, TIMELINE},
     transaction::TRANSACTIONS,
 };
@@ -62,8 +63,8 @@ pub(crate) struct Plan {
     pub(crate) threads: HashMap<OwnedEventId, Option<Thread>>,
     pub(crate) annotations: HashMap<String, bool>,
     transactions: HashMap<(Transaction, String), OwnedEventId>,
-    /// What joins the timeline, in its order.
-    added: Vec<(Position, OwnedEventId)>,
+    /// What joins the timeline.
+    pub(crate) added: Added,
     /// Whether other servers were in the room before, once it was asked.
     pub(crate) had_others: OnceCell<bool>,
 }
@@ -129,7 +130,7 @@ impl Plan {
             threads: HashMap::new(),
             annotations: HashMap::new(),
             transactions: HashMap::new(),
-            added: Vec::new(),
+            added: Added::default(),
             had_others: OnceCell::new(),
         }
     }
@@ -417,7 +418,9 @@ impl Plan {
         let room_id = event.pdu.room_id().as_str();
         let (id, position) = (event.event_id().as_str(), event.position);
         let batch = &mut self.batch;
-        self.added.push((position, event.event_id().to_owned()));
+        self.added
+            .events
+            .push((position, event.event_id().to_owned()));
         batch.put(&EVENTS, id, EventRecord::of(event));
         batch.put(&TIMELINE, (room_id, position), id);
         batch.put(&DEPTHS, (room_id, event.pdu.depth().0, position), id);
@@ -464,7 +467,7 @@ pub(crate) struct Settled {
     events: HashMap<OwnedEventId, Arc<StoredEvent>>,
     /// The room, unless it is new, and where its head was before.
     place: Option<(OwnedRoomId, Position)>,
-    added: Vec<(Position, OwnedEventId)>,
+    added: Added,
 }
 
 impl Settled {
@@ -476,9 +479,8 @@ impl Settled {
             rooms.0.events.note(id, self.since, Arc::new(event));
         }
         if let Some((room_id, before)) = self.place {
-            let added = self.added.into_iter();
-            let added = added.map(|(position, id)| (committed.resolve(position), id));
-            rooms.0.tails.extend(&room_id, before, added.collect());
+            let added = self.added.map(|position| committed.resolve(position));
+            rooms.0.tails.extend(&room_id, before, added);
         }
     }
 }

@@ -6,15 +6,27 @@ use std::sync::{Arc, OnceLock};
 use hearth_base::{Clock, Rng};
 use hearth_protocol::SigningKey;
 use hearth_store::{Store, View};
+use quick_cache::sync::Cache;
 use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 
 use crate::{
-    Error, Remote, head::HEADS, head::Head, known_events::KnownEvents, known_rooms::KnownRooms,
-    queue::Queues, receive::Workers, state::StateTree, tail::Tails,
+    Error, Remote,
+    head::HEADS,
+    head::Head,
+    known_events::KnownEvents,
+    known_rooms::KnownRooms,
+    queue::Queues,
+    receive::Workers,
+    state::{Root, StateTree},
+    tail::Tails,
+    unread::KnownRead,
 };
 
 /// How many bytes of nodes of state trees are kept in memory.
 const CACHED_NODES: usize = 16 << 20;
+
+/// Of how many states is remembered whether other servers are in the room.
+const KNOWN_SHARED: usize = 8192;
 
 /// The rooms of this server. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +44,9 @@ pub(crate) struct Shared {
     pub(crate) queues: Queues,
     pub(crate) known_rooms: KnownRooms,
     pub(crate) tails: Tails,
+    /// By the number and the state of a room: whether other servers are in it.
+    pub(crate) shared: Cache<(u64, Root), bool>,
+    pub(crate) read: KnownRead,
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
     pub(crate) workers: Workers,
@@ -58,6 +73,8 @@ impl Rooms {
             queues: Queues::default(),
             known_rooms: KnownRooms::default(),
             tails: Tails::default(),
+            shared: Cache::new(KNOWN_SHARED),
+            read: KnownRead::default(),
             remote: OnceLock::new(),
             workers: Workers::default(),
         }))

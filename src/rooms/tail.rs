@@ -1,5 +1,5 @@
-//! Owns a memory of the ends of timelines: everybody in a room asks for the same last events. Must never be believed for
-//! another head than the one that it goes with.
+//! Owns a memory of the ends of timelines: everybody in a room asks for the same last events, and for what most of them do
+//! not have. Must never be believed for another head than the one that it goes with.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#syncing>
 
@@ -11,7 +11,10 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId};
 
 use crate::{
     Error, Head, Rooms, StoredEvent,
+    receive::GAPS,
+    relation::RELATIONS,
     timeline::{TIMELINE, parse_id},
+    unread::{HIGHLIGHTS, THREAD_EVENTS},
 };
 
 /// How many events are remembered of each room: a timeline of the usual length and some.
@@ -38,6 +41,61 @@ struct Tail {
     upto: Position,
     /// Oldest first.
     events: Vec<(Position, OwnedEventId)>,
+    traits: Traits,
+}
+
+/// What only some events of a timeline are, which spares looking for it: for each the position above which no event is so,
+/// nothing if none in the room is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traits {
+    /// It refers to another event.
+    pub(crate) related: Option<Position>,
+    /// It is counted in a thread.
+    pub(crate) threaded: Option<Position>,
+    /// It mentions somebody.
+    pub(crate) highlighted: Option<Position>,
+    /// Something before it is missing.
+    pub(crate) gapped: Option<Position>,
+}
+
+impl Traits {
+    /// Those of a stretch of the timeline and of the one before.
+    fn or(self, before: Self) -> Self {
+        Self {
+            related: self.related.or(before.related),
+            threaded: self.threaded.or(before.threaded),
+            highlighted: self.highlighted.or(before.highlighted),
+            gapped: self.gapped.or(before.gapped),
+        }
+    }
+
+    fn map(self, f: impl Fn(Position) -> Position) -> Self {
+        Self {
+            related: self.related.map(&f),
+            threaded: self.threaded.map(&f),
+            highlighted: self.highlighted.map(&f),
+            gapped: self.gapped.map(&f),
+        }
+    }
+}
+
+/// What a commit adds to the end of a timeline.
+#[derive(Default)]
+pub(crate) struct Added {
+    /// In the order of their positions.
+    pub(crate) events: Vec<(Position, OwnedEventId)>,
+    pub(crate) traits: Traits,
+}
+
+impl Added {
+    /// With other positions, such as those that the commit assigned.
+    pub(crate) fn map(self, f: impl Fn(Position) -> Position) -> Self {
+        let events = self.events.into_iter();
+        Self {
+            events: events.map(|(position, id)| (f(position), id)).collect(),
+            traits: self.traits.map(f),
+        }
+    }
 }
 
 impl Tail {
@@ -49,29 +107,25 @@ impl Tail {
         (after >= self.after || found.len() == limit).then_some(found)
     }
 
-    /// This end with what a commit adds, whose positions are in their order.
-    fn and(&self, added: Vec<(Position, OwnedEventId)>, upto: Position) -> Self {
+    /// This end with what a commit adds.
+    fn and(&self, added: Added, upto: Position) -> Self {
         let mut events = self.events.clone();
-        events.extend(added);
+        events.extend(added.events);
         let surplus = events.len().saturating_sub(KEPT);
         let dropped = events.drain(..surplus).next_back();
         Self {
             after: dropped.map_or(self.after, |(position, _)| position),
             upto,
             events,
+            traits: added.traits.or(self.traits),
         }
     }
 }
 
 impl Tails {
     /// Takes in what was added to a room whose head was at `before`.
-    pub(crate) fn extend(
-        &self,
-        room_id: &RoomId,
-        before: Position,
-        added: Vec<(Position, OwnedEventId)>,
-    ) {
-        let Some((upto, _)) = added.last() else {
+    pub(crate) fn extend(&self, room_id: &RoomId, before: Position, added: Added) {
+        let Some((upto, _)) = added.events.last() else {
             return;
         };
         let upto = *upto;
@@ -111,6 +165,16 @@ impl Rooms {
         }
     }
 
+    /// What only some events of a room are, where `head` is that of `view`.
+    pub(crate) async fn traits(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        head: &Head,
+    ) -> Result<Traits, Error> {
+        Ok(self.tail(view, room_id, head).await?.traits)
+    }
+
     async fn tail(&self, view: &View, room_id: &RoomId, head: &Head) -> Result<Arc<Tail>, Error> {
         let tails = &self.0.tails.0;
         if let Some(known) = tails.get(room_id)
@@ -130,9 +194,33 @@ impl Rooms {
             after: oldest.map_or(Position::ZERO, |(oldest, _)| Position(oldest.0 - 1)),
             upto: head.position,
             events,
+            traits: self.read_traits(view, room_id, head).await?,
         });
         tails.insert(room_id.to_owned(), tail.clone());
         Ok(tail)
+    }
+}
+
+impl Rooms {
+    async fn read_traits(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        head: &Head,
+    ) -> Result<Traits, Error> {
+        let prefix = (room_id.as_str(),);
+        let (first, last) = (Direction::Forward, Direction::Backward);
+        let related = view.scan_prefix(&RELATIONS, prefix, first, 1).await?;
+        let threaded = view.scan_prefix(&THREAD_EVENTS, prefix, last, 1).await?;
+        let highlighted = view.scan_prefix(&HIGHLIGHTS, prefix, first, 1).await?;
+        let gapped = view.scan_prefix(&GAPS, prefix, first, 1).await?;
+        Ok(Traits {
+            // Where the last one is, these indexes do not say.
+            related: related.first().map(|_| head.position),
+            threaded: threaded.first().map(|((_, position), _)| *position),
+            highlighted: highlighted.first().map(|_| head.position),
+            gapped: gapped.first().map(|_| head.position),
+        })
     }
 }
 
@@ -151,6 +239,14 @@ mod tests {
             after: Position(after),
             upto: Position(*positions.last().unwrap()),
             events: positions.iter().map(|p| (Position(*p), id(*p))).collect(),
+            traits: Traits::default(),
+        }
+    }
+
+    fn added(position: u64) -> Added {
+        Added {
+            events: vec![(Position(position), id(position))],
+            traits: Traits::default(),
         }
     }
 
@@ -172,10 +268,10 @@ mod tests {
     #[test]
     fn an_end_grows_and_forgets_the_oldest() {
         let positions: Vec<u64> = (1..=16).collect();
-        let grown = tail(0, &positions).and(vec![(Position(30), id(30))], Position(30));
+        let grown = tail(0, &positions).and(added(30), Position(30));
         assert_eq!(grown.events.len(), KEPT);
         assert_eq!((grown.after, grown.upto), (Position(1), Position(30)));
-        let few = tail(0, &[1]).and(vec![(Position(2), id(2))], Position(2));
+        let few = tail(0, &[1]).and(added(2), Position(2));
         assert_eq!(few, tail(0, &[1, 2]));
     }
 
@@ -184,9 +280,9 @@ mod tests {
         let tails = Tails::default();
         let room = ruma::room_id!("!a:b");
         tails.0.insert(room.to_owned(), Arc::new(tail(0, &[1, 2])));
-        tails.extend(room, Position(1), vec![(Position(5), id(5))]);
+        tails.extend(room, Position(1), added(5));
         assert_eq!(tails.0.get(room).unwrap().upto, Position(2));
-        tails.extend(room, Position(2), vec![(Position(5), id(5))]);
+        tails.extend(room, Position(2), added(5));
         assert_eq!(*tails.0.get(room).unwrap(), tail(0, &[1, 2, 5]));
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#receiving-notifications>
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hearth_protocol::Pdu;
 use hearth_store::{Direction, Family, Part, Position, ReadPart, Reader, Table, View, Writer};
-use ruma::{EventId, OwnedEventId, RoomId, UserId};
+use quick_cache::sync::Cache;
+use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::{Error, Head, ReceiptThread, Rooms, relation::relation_of, timeline::parse_id};
 
@@ -100,6 +101,26 @@ impl Counts {
     }
 }
 
+/// Of how many users in rooms is remembered up to where they have read.
+const KNOWN_READ: usize = 10_000;
+
+/// What is remembered of that.
+pub(crate) struct KnownRead(Cache<(OwnedRoomId, OwnedUserId), Arc<Read>>);
+
+impl Default for KnownRead {
+    fn default() -> Self {
+        Self(Cache::new(KNOWN_READ))
+    }
+}
+
+/// Up to where a user has read by receipts and the join, while the room's newest signal is at `signalled`.
+struct Read {
+    signalled: Option<Position>,
+    joined_at: Position,
+    all: Mark,
+    threads: BTreeMap<ReceiptThread, Mark>,
+}
+
 /// Up to where a user has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadMarks {
@@ -148,9 +169,13 @@ impl Rooms {
     ) -> Result<Unread, Error> {
         let marks = self.marks(view, user, (room_id, head), joined_at).await?;
         let (all, main) = (marks.all, marks.main);
+        let traits = self.traits(view, room_id, head).await?;
         let mut unread = Unread::default();
         // Counted events since the main mark, without those in threads, which have marks of their own.
-        let in_threads = self.thread_events(view, room_id, all.0).await?;
+        let in_threads = match traits.threaded {
+            Some(last) if last > all.0 => self.thread_events(view, room_id, all.0).await?,
+            _ => Vec::new(),
+        };
         let threaded_since_main = in_threads.iter().filter(|(p, _, _)| *p > main.0).count();
         unread.main.notifications = head
             .counted
@@ -162,7 +187,9 @@ impl Rooms {
                 counts.notifications += 1;
             }
         }
-        for name in [user.as_str(), EVERYBODY] {
+        let may_be_meant = traits.highlighted.is_some_and(|last| last > all.0);
+        let names = [user.as_str(), EVERYBODY];
+        for name in names.into_iter().filter(|_| may_be_meant) {
             for (position, root) in self.highlights(view, room_id, name, all.0).await? {
                 if position <= marks.since(&root) {
                     continue;
@@ -200,12 +227,35 @@ impl Rooms {
         (room_id, head): (&RoomId, &Head),
         joined_at: Position,
     ) -> Result<ReadMarks, Error> {
+        let read = self.read(view, user, (room_id, head), joined_at).await?;
+        let key = (room_id.as_str(), user.as_str());
+        let sent = view.get(&LAST_SENT, key).await?;
+        let all = sent.map_or(read.all, |sent| read.all.max((sent.position, sent.counted)));
+        let mut threads = read.threads.clone();
+        let main = threads
+            .remove(&ReceiptThread::Main)
+            .map_or(all, |mark| mark.max(all));
+        Ok(ReadMarks { all, main, threads })
+    }
+
+    /// Up to where the user has read by the receipts and the join alone; from memory if no receipt moved in the room.
+    async fn read(
+        &self,
+        view: &View,
+        user: &UserId,
+        (room_id, head): (&RoomId, &Head),
+        joined_at: Position,
+    ) -> Result<Arc<Read>, Error> {
+        let signalled = self.signalled(view, [room_id]).await?;
+        let signalled = signalled.first().copied().flatten();
+        let (known, key) = (&self.0.read.0, (room_id.to_owned(), user.to_owned()));
+        if let Some(read) = known.get(&key)
+            && (read.signalled, read.joined_at) == (signalled, joined_at)
+        {
+            return Ok(read);
+        }
         let mut all = (joined_at, 0);
         let mut threads: BTreeMap<ReceiptThread, Mark> = BTreeMap::new();
-        let key = (room_id.as_str(), user.as_str());
-        if let Some(sent) = view.get(&LAST_SENT, key).await? {
-            all = all.max((sent.position, sent.counted));
-        }
         for receipt in self.receipts_of(view, room_id, user).await? {
             let mark = (receipt.read, receipt.counted);
             if receipt.thread == ReceiptThread::Unthreaded {
@@ -223,10 +273,14 @@ impl Rooms {
                 .await?;
             all.1 = newest.first().map_or(0, |event| event.counted);
         }
-        let main = threads
-            .remove(&ReceiptThread::Main)
-            .map_or(all, |mark| mark.max(all));
-        Ok(ReadMarks { all, main, threads })
+        let read = Arc::new(Read {
+            signalled,
+            joined_at,
+            all,
+            threads,
+        });
+        known.insert(key, read.clone());
+        Ok(read)
     }
 
     async fn thread_events(

@@ -129,14 +129,18 @@ impl Line {
         if self.manners.tls.is_some() {
             return Box::pin(self.greet_with_tls(stream)).await;
         }
-        let speaks_http2 = tokio::select! {
-            begun = timeout(self.manners.header_timeout, begins_with_http2(&stream)) => begun.ok(),
-            _ = self.stop.wait_for(|stop| *stop) => None,
-        };
-        match speaks_http2 {
+        match Box::pin(self.speaks_http2(&stream)).await {
             Some(true) => Box::pin(self.http2(TokioIo::new(stream))).await,
             Some(false) => self.http1(TokioIo::new(stream)).await,
             None => {}
+        }
+    }
+
+    /// Nothing from a client that says nothing in time, and when the server stops.
+    async fn speaks_http2(&mut self, stream: &TcpStream) -> Option<bool> {
+        tokio::select! {
+            begun = timeout(self.manners.header_timeout, begins_with_http2(stream)) => begun.ok(),
+            _ = self.stop.wait_for(|stop| *stop) => None,
         }
     }
 
@@ -150,7 +154,7 @@ impl Line {
             Box::pin(tls.acceptor().accept(stream)),
         );
         match accepted.await {
-            Ok(Ok(stream)) if speaks_http2(&stream) => self.http2(TokioIo::new(stream)).await,
+            Ok(Ok(stream)) if agreed_on_http2(&stream) => self.http2(TokioIo::new(stream)).await,
             Ok(Ok(stream)) => self.http1(TokioIo::new(stream)).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
             Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
@@ -210,7 +214,7 @@ async fn begins_with_http2(stream: &TcpStream) -> bool {
     stream.peek(&mut begin).await.is_ok() && begin == HTTP2
 }
 
-fn speaks_http2(stream: &TlsStream<TcpStream>) -> bool {
+fn agreed_on_http2(stream: &TlsStream<TcpStream>) -> bool {
     let (_, session) = stream.get_ref();
     session.alpn_protocol() == Some(b"h2")
 }

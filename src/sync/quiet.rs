@@ -1,6 +1,6 @@
-//! Owns answering from memory that there is nothing new: what a device asked when it last got nothing, and whether anything
-//! that concerns it has moved since. Must never move a device on: such an answer repeats the token of the last look, so
-//! that whatever it should have missed comes with the next.
+//! Owns answering from memory that there is nothing new: what a device asked when it was last looked after, and whether
+//! anything that concerns it has moved since. Must never move a device on: such an answer repeats the token of the last look,
+//! so that whatever it should have missed comes with the next.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#syncing>
 
@@ -30,20 +30,21 @@ const FRESH: Duration = Duration::from_secs(60);
 
 type Device = (OwnedUserId, OwnedDeviceId);
 
-/// The devices that were told nothing lately.
+/// The devices that were told all there is lately.
 pub(crate) struct Quiet(Cache<Device, Arc<Silence>, ByRooms>);
 
-/// That a device was told nothing.
+/// That a device has all there is.
 struct Silence {
     /// Before the view was opened.
     moment: Moment,
-    /// From where the device asked.
+    /// From where nothing is new, as from the token of the answer.
     since: Token,
     looked_at: Instant,
     /// What was asked: the filter and all that decides what is told, token and timeout aside.
     asked: u64,
     /// What has to move for there to be news.
     topics: Box<[TopicName]>,
+    /// That nothing is new.
     answer: Response,
 }
 
@@ -81,7 +82,8 @@ impl Quiet {
         is_known.then(|| silence.answer.clone())
     }
 
-    /// Takes in that a look in `view`, which was opened after `moment`, found nothing.
+    /// Takes in what a look in `view`, which was opened after `moment`, found: nothing, or what the device has once it goes
+    /// on from there.
     pub(crate) async fn note(
         &self,
         shared: &Shared,
@@ -90,9 +92,13 @@ impl Quiet {
         request: &Request,
         answer: &Response,
     ) -> Result<(), Error> {
-        let (Some(since), Some(asked)) = (request.since, asked(request)) else {
+        let Some(asked) = asked(request) else {
             return Ok(());
         };
+        // To-device messages are acknowledged with the next look, and there may be more of them.
+        if !answer.to_device.is_empty() {
+            return Ok(());
+        }
         let rooms = shared.rooms.known_rooms_of(view, &session.user_id).await?;
         let joined = rooms
             .iter()
@@ -102,11 +108,14 @@ impl Quiet {
         let topics = joined.map(|(room, _)| moved.name('r', room.as_str()));
         let silence = Silence {
             moment,
-            since,
+            since: request
+                .since
+                .filter(|_| answer.is_empty())
+                .unwrap_or(answer.next_batch),
             looked_at: Instant::now(),
             asked,
             topics: topics.chain([own]).collect(),
-            answer: answer.clone(),
+            answer: answer.nothing_after(),
         };
         self.0.insert(device(session), Arc::new(silence));
         Ok(())
@@ -144,7 +153,7 @@ mod tests {
     use super::*;
     use crate::{
         Token,
-        tests::{House, joined, polling, since_with, texts},
+        tests::{House, events, joined, polling, since_with, texts},
     };
 
     #[tokio::test]
@@ -178,6 +187,34 @@ mod tests {
         assert!(!is_known(quiet));
         let (_, answer) = house.next(&alice, again).await;
         assert_eq!(texts(joined(&answer, &room)), ["hello"]);
+    }
+
+    #[tokio::test]
+    async fn who_was_told_all_is_known_to_have_it() {
+        let house = House::open();
+        let alice = house.account("alice").await;
+        house.account("bob").await;
+        let room = house.company(&["alice", "bob"]).await;
+        let shared = house.sync.shared();
+        let silence = |since: Token| {
+            let request = polling(since, Duration::ZERO);
+            shared.quiet.answer(shared, &alice, &request)
+        };
+        let (first, _) = house.first(&alice).await;
+        assert!(silence(first).unwrap().is_empty());
+        house.say(&room, "bob", "hello").await;
+        let (told, answer) = house.next(&alice, first).await;
+        assert_eq!(texts(joined(&answer, &room)), ["hello"]);
+        // The token before what was told still leads to it.
+        assert!(silence(first).is_none());
+        let nothing = silence(told).unwrap();
+        assert!(nothing.is_empty() && nothing.next_batch == told);
+
+        // What is acknowledged by the next request is not passed over.
+        house.tell("bob", "alice", 0).await;
+        let (told, answer) = house.next(&alice, told).await;
+        assert!(!events(&answer, "/to_device/events").is_empty());
+        assert!(silence(told).is_none());
     }
 
     #[tokio::test]

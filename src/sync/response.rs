@@ -47,6 +47,20 @@ impl Response {
             && self.to_device.is_empty()
             && self.device_lists.is_empty()
     }
+
+    /// What a device that has this answer is told when nothing is new.
+    pub(crate) fn nothing_after(&self) -> Self {
+        Self {
+            next_batch: self.next_batch,
+            rooms: Rooms::default(),
+            account_data: Events::default(),
+            presence: Events::default(),
+            to_device: Events::default(),
+            device_lists: DeviceLists::default(),
+            device_one_time_keys_count: self.device_one_time_keys_count.clone(),
+            device_unused_fallback_key_types: self.device_unused_fallback_key_types.clone(),
+        }
+    }
 }
 
 /// A list under the name `events`.

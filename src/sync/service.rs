@@ -107,7 +107,7 @@ impl Sync {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn sync(&self, session: Session, request: Request) -> Result<Response, Error> {
+    pub async fn sync(&self, session: Session, request: Request) -> Result<Box<Response>, Error> {
         let answer = self.look(&session, &request).await?;
         let head_start = echo::head_start(&answer, &session, self.0.clock.now());
         if !head_start.is_zero() {
@@ -130,7 +130,7 @@ impl Sync {
         Ok(users.note_sync(user, device, availability, stays).await?)
     }
 
-    async fn look(&self, session: &Session, request: &Request) -> Result<Response, Error> {
+    async fn look(&self, session: &Session, request: &Request) -> Result<Box<Response>, Error> {
         let shared = &self.0;
         // In a box, as what follows, so that a request that waits is small.
         Box::pin(self.note_presence(session, request)).await?;
@@ -163,9 +163,9 @@ impl Shared {
         session: &Session,
         request: &Request,
         is_first: bool,
-    ) -> Result<Response, Error> {
+    ) -> Result<Box<Response>, Error> {
         if let Some(nothing) = self.quiet.answer(self, session, request) {
-            return Ok(nothing);
+            return Ok(Box::new(nothing));
         }
         if let Some(since) = &request.since
             && is_first
@@ -175,13 +175,11 @@ impl Shared {
         let moment = quiet::moved(self).now();
         let view = self.store.view().await?;
         let answer = assembly::read(self, &view, session, request).await?;
-        if answer.is_empty() {
-            let look = (moment, &view);
-            self.quiet
-                .note(self, look, session, request, &answer)
-                .await?;
-        }
-        Ok(answer)
+        let look = (moment, &view);
+        self.quiet
+            .note(self, look, session, request, &answer)
+            .await?;
+        Ok(Box::new(answer))
     }
 
     pub(crate) fn notifier(&self) -> &Notifier {

@@ -9,7 +9,7 @@ mod listening;
 mod sections;
 mod timelines;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hearth_base::{Clock as _, ManualClock, Millis, SeededRng};
 use hearth_protocol::SigningKey;
@@ -18,7 +18,7 @@ use hearth_store::{MemoryHints, Store, View, engines::rocksdb};
 use hearth_users::{Limits, NewAccount, NewDevice, Session, Users};
 use ruma::{
     OwnedEventId, OwnedRoomId, OwnedUserId, UserId, api::client::filter::FilterDefinition,
-    server_name,
+    events::AnyToDeviceEventContent, serde::Raw, server_name,
 };
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -124,6 +124,24 @@ impl House {
         let content = to_raw_value(&content).unwrap();
         let event = NewEvent::state(room.clone(), user(by), event_type, state_key, content);
         self.rooms.send(event).await.unwrap()
+    }
+
+    /// A message from one's device to the other's.
+    pub(crate) async fn tell(&self, from: &str, to: &str, number: usize) {
+        let content: Raw<AnyToDeviceEventContent> =
+            Raw::from_json(to_raw_value(&json!({ "number": number })).unwrap());
+        let target = serde_json::from_value(json!("D")).unwrap();
+        let messages = BTreeMap::from([(user(to), BTreeMap::from([(target, content)]))]);
+        let transaction = format!("t{number}");
+        self.users
+            .send_to_device(
+                (&user(from), "D".into()),
+                "m.test",
+                transaction.as_str().into(),
+                &messages,
+            )
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn look(&self, session: &Session, request: Request) -> (Token, Value) {

@@ -104,11 +104,12 @@ async fn first_gap(
     room: &RoomWindow<'_>,
     events: &[Arc<StoredEvent>],
 ) -> Result<Option<usize>, Error> {
-    if !reading.rooms().may_have_gaps(reading.view, room.id).await? {
+    let (rooms, view) = (reading.rooms(), reading.view);
+    if !rooms.may_have_gaps(view, room.id, room.head).await? {
         return Ok(None);
     }
     for (place, event) in events.iter().enumerate() {
-        if reading.rooms().follows_gap(reading.view, event).await? {
+        if rooms.follows_gap(view, event).await? {
             return Ok(Some(place));
         }
     }
@@ -132,7 +133,9 @@ pub(crate) async fn show(
     let mut events = Vec::with_capacity(cut.events.len());
     for event in cut.events {
         let mut shown = ShownEvent::new(event.clone(), &reading.look);
-        shown.relations = rooms.bundled(view, reading.user(), &event).await?;
+        shown.relations = rooms
+            .bundled(view, reading.user(), room.head, &event)
+            .await?;
         shown.replaced = rooms.replaced(view, room.head, &event).await?;
         shown.membership = Some(membership_then(reading, room, &event).await?);
         events.push(shown);

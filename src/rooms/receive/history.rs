@@ -10,7 +10,7 @@ use ruma::{EventId, RoomId};
 
 use super::accept::Mark;
 use crate::{
-    Error, Rooms, StoredEvent,
+    Error, Head, Rooms, StoredEvent,
     event::{EVENTS, EventRecord},
     known_events::changed,
     plan::Plan,
@@ -35,12 +35,17 @@ impl Rooms {
         Ok(!found.is_empty())
     }
 
-    /// Whether something of the room's history is missing.
+    /// Whether something of the room's history is missing; `head` is that of `view`.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn may_have_gaps(&self, view: &View, room_id: &RoomId) -> Result<bool, Error> {
-        self.has_gap(view, room_id, Depth(0), Depth::MAX).await
+    pub async fn may_have_gaps(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        head: &Head,
+    ) -> Result<bool, Error> {
+        Ok(self.traits(view, room_id, head).await?.gapped.is_some())
     }
 
     /// Whether something is missing before the event.
@@ -128,5 +133,6 @@ impl Plan {
             event.event_id().as_str(),
         );
         self.batch.put(&GAPS, key, ());
+        self.added.traits.gapped = Some(event.position);
     }
 }

@@ -349,9 +349,10 @@ async fn events_bundle_what_refers_to_them() {
     let (root, replies) = discussed(&house, &room).await;
     let view = house.view().await;
     let event = house.rooms.event(&view, &root).await.unwrap().unwrap();
+    let head = house.rooms.head(&view, &room).await.unwrap().unwrap();
     let bundle = house
         .rooms
-        .bundled(&view, &user("alice"), &event)
+        .bundled(&view, &user("alice"), &head, &event)
         .await
         .unwrap()
         .unwrap();
@@ -377,6 +378,48 @@ async fn events_bundle_what_refers_to_them() {
             .await
             .is_err()
     );
+}
+
+/// Which traits some events of the room have, by a service that remembers the end of the timeline and by one that reads it.
+async fn traits(house: &House, room: &OwnedRoomId) -> [[bool; 4]; 2] {
+    let view = house.view().await;
+    let mut found = [[false; 4]; 2];
+    for (rooms, found) in [&house.rooms, &house.other].into_iter().zip(&mut found) {
+        let head = rooms.head(&view, room).await.unwrap().unwrap();
+        let traits = rooms.traits(&view, room, &head).await.unwrap();
+        *found = [
+            traits.related,
+            traits.threaded,
+            traits.highlighted,
+            traits.gapped,
+        ]
+        .map(|last| last.is_some());
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_an_end_learns_what_comes() {
+    let house = House::open();
+    let room = house.company(&["alice", "bob"]).await;
+    let root = house.say(&room, "alice", "root").await;
+    assert_eq!(traits(&house, &room).await, [[false; 4]; 2]);
+    let content =
+        json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": root, "key": "x" } });
+    let sent = house.send(&room, "bob", "m.reaction", content).await;
+    sent.unwrap();
+    assert_eq!(
+        traits(&house, &room).await,
+        [[true, false, false, false]; 2]
+    );
+    reply(&house, &room, "bob", &root).await;
+    assert_eq!(traits(&house, &room).await, [[true, true, false, false]; 2]);
+    let content =
+        json!({ "msgtype": "m.text", "body": "you", "m.mentions": { "user_ids": ["@bob:home"] } });
+    let sent = house.send(&room, "alice", "m.room.message", content).await;
+    sent.unwrap();
+    assert_eq!(traits(&house, &room).await, [[true, true, true, false]; 2]);
+    assert_eq!(unread(&house, &room, "bob").await.all.highlights, 1);
 }
 
 #[tokio::test]

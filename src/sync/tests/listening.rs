@@ -1,30 +1,9 @@
 //! What is addressed to a device or does not last: messages to it, receipts, typing, and waiting for them.
 
-use std::collections::BTreeMap;
-
 use hearth_rooms::ReceiptThread;
-use ruma::{events::AnyToDeviceEventContent, serde::Raw};
 use serde_json::json;
 
 use super::*;
-
-async fn message(house: &House, number: usize) {
-    let content: Raw<AnyToDeviceEventContent> =
-        Raw::from_json(to_raw_value(&json!({ "number": number })).unwrap());
-    let target = serde_json::from_value(json!("D")).unwrap();
-    let messages = BTreeMap::from([(user("alice"), BTreeMap::from([(target, content)]))]);
-    let transaction = format!("t{number}");
-    house
-        .users
-        .send_to_device(
-            (&user("bob"), "D".into()),
-            "m.test",
-            transaction.as_str().into(),
-            &messages,
-        )
-        .await
-        .unwrap();
-}
 
 #[tokio::test]
 async fn messages_to_a_device_arrive_in_order_and_stay_until_acknowledged() {
@@ -32,7 +11,7 @@ async fn messages_to_a_device_arrive_in_order_and_stay_until_acknowledged() {
     let alice = house.account("alice").await;
     let (mut since, _) = house.first(&alice).await;
     for number in 0..150 {
-        message(&house, number).await;
+        house.tell("bob", "alice", number).await;
     }
     let mut arrived = Vec::new();
     for expected in [100, 50, 0] {
@@ -143,7 +122,7 @@ async fn a_wait_ends_with_news_or_with_the_server() {
     };
     let ((since, answer), ()) = tokio::join!(wait(since), typing);
     assert_eq!(typists(&answer, &room), json!(["@bob:home"]));
-    let ((since, answer), ()) = tokio::join!(wait(since), message(&house, 1));
+    let ((since, answer), ()) = tokio::join!(wait(since), house.tell("bob", "alice", 1));
     assert_eq!(events(&answer, "/to_device/events").len(), 1);
 
     let close = async { house.sync.close() };
