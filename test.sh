@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Hearth's tests: all of them, or the parts that are named.
-#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows] [peers] [convergence] [cluster] [faults]
+#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows] [peers] [convergence] [cluster] [migrate] [faults]
 #   ./test.sh faults COUNT | faults --seed S | faults --from S COUNT      as many seeds of the fault test, or those
+#   ./test.sh migrate EVENTS                                              a store of so many that moves to PostgreSQL and back
 #   ./test.sh convergence COUNT | convergence --seed S                    as many seeds of the simulation of servers, or one
 set -uo pipefail
 cd "$(dirname "$0")"
@@ -88,20 +89,33 @@ part_convergence() {
     "$CARGO_TARGET_DIR/debug/convergence" "${@:-20}"
 }
 
+# A store that moves from RocksDB to PostgreSQL and back, over which servers answer the same: see src/testkit/migrate/main.rs.
+part_migrate() {
+    has_postgres || return 77
+    cargo build --locked --package hearth-server --bin hearth --package hearth-testkit --bin migrate || return 1
+    "$CARGO_TARGET_DIR/debug/migrate" "$@"
+}
+
+has_postgres() {
+    command -v initdb >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || {
+        echo "PostgreSQL is missing (Debian: apt-get install postgresql)"
+        return 1
+    }
+}
+
 # Three nodes over PostgreSQL and Redis, and everything that can happen to them: see src/testkit/faults/main.rs.
 part_faults() {
-    for program in redis-server initdb; do
-        command -v "$program" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$program" >/dev/null || {
-            echo "$program is missing (Debian: apt-get install postgresql redis-server)"
-            return 77
-        }
-    done
+    has_postgres || return 77
+    command -v redis-server >/dev/null || {
+        echo "Redis is missing (Debian: apt-get install redis-server)"
+        return 77
+    }
     cargo build --locked --package hearth-server --bin hearth --package hearth-testkit --bin faults --bin tally || return 1
     "$CARGO_TARGET_DIR/debug/faults" "${@:-5}"
 }
 
 case "${1:-}" in
-    faults | convergence)
+    faults | convergence | migrate)
         name=$1
         shift
         "part_$name" "$@"
@@ -110,7 +124,7 @@ case "${1:-}" in
 esac
 
 passed=0 failed=0 skipped=0
-for part in "${@:-format tidy lint deny unit flows peers convergence cluster faults}"; do
+for part in "${@:-format tidy lint deny unit flows peers convergence cluster migrate faults}"; do
     for name in $part; do
         declare -F "part_$name" >/dev/null || { echo "no part is called $name" >&2; exit 2; }
         echo "== $name"

@@ -38,6 +38,9 @@ pub enum Failure {
     /// There is nothing to ask.
     #[error("a server without nodes")]
     Empty,
+    /// A program of the system is missing or does not do what it shall.
+    #[error("{0}")]
+    Program(String),
     /// The specification's files cannot be used.
     #[error(transparent)]
     Specification(#[from] &'static hearth_conformance::Failure),

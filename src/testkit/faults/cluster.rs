@@ -1,16 +1,15 @@
 //! The cluster of one seed: machines, of which each runs a node and a worker under leases; the database; Redis. Owns what
 //! happens to them. Must never say that something is done before it is.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 
+use hearth_testkit::{Far, Folder, Process, Template, Trust, free_port};
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     Failure,
     client::{Hosts, is_healthy},
-    database::{Database, Template},
-    far::{Far, Trust},
-    folder::{Folder, Process, free_port},
+    database::Database,
     plan::{Fault, MACHINES, Step},
 };
 
@@ -58,7 +57,10 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts one.
-    pub(crate) async fn start(programs: &Programs, template: &Template) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        programs: &Programs,
+        template: &Arc<Template>,
+    ) -> Result<Self, Failure> {
         let folder = Folder::make()?;
         let database = Database::start(template, &folder).await?;
         let mut ports = [0; MACHINES];
@@ -126,7 +128,7 @@ impl Cluster {
             "--appendonly",
             "no",
         ]);
-        self.folder.spawn(command, "redis.log")
+        Ok(self.folder.spawn(command, "redis.log")?)
     }
 
     /// Starts what runs on a machine, without waiting for it.

@@ -1,30 +1,22 @@
 //! PostgreSQL for one seed: a primary, and a synchronous replica that can take its place. Every seed begins with a copy of
 //! one template. Must never fail over while the replica lacks anything that was seen.
 
-use std::{
-    fs,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
+use hearth_testkit::{Folder, Process, Template, free_port};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
 };
 use tokio_postgres::NoTls;
 
-use crate::{
-    Failure,
-    folder::{Folder, Process, free_port},
-};
+use crate::Failure;
 
 /// How long the database may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What both servers are told. A loss of power is not among the faults, and everything else the system's memory survives.
-const SETTINGS: &str = "
+pub(crate) const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 120
@@ -37,77 +29,6 @@ wal_receiver_status_interval = 1s
 log_min_messages = warning
 ";
 
-/// An empty database, to be copied.
-pub(crate) struct Template {
-    folder: Folder,
-    programs: PathBuf,
-    user: Option<(u32, u32)>,
-}
-
-impl Template {
-    /// Makes one.
-    pub(crate) fn make() -> Result<Self, Failure> {
-        let programs =
-            programs().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
-        let template = Self {
-            folder: Folder::make()?,
-            programs,
-            user: user()?,
-        };
-        if let Some((uid, gid)) = template.user {
-            std::os::unix::fs::chown(template.folder.path(), Some(uid), Some(gid))?;
-        }
-        let place = template.place();
-        let mut initdb = template.command("initdb");
-        initdb.args([
-            "--username=hearth",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--no-sync",
-        ]);
-        done(initdb.arg("-D").arg(&place))?;
-        let file = place.join("postgresql.conf");
-        let settings = fs::read_to_string(&file)?;
-        fs::write(&file, settings + SETTINGS)?;
-        // In single-user mode there is no server to wait for.
-        let mut single = template.command("postgres");
-        single.args(["--single", "postgres", "-D"]).arg(&place);
-        single
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null());
-        let mut child = single.spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            std::io::Write::write_all(&mut input, b"CREATE DATABASE hearth\n")?;
-        }
-        if !child.wait()?.success() {
-            return Err("the template has no database".into());
-        }
-        Ok(template)
-    }
-
-    fn place(&self) -> PathBuf {
-        self.folder.path().join("template")
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        command.current_dir("/");
-        if let Some((uid, gid)) = self.user {
-            command.uid(uid).gid(gid);
-        }
-        command
-    }
-}
-
-/// Runs a command to its end.
-fn done(command: &mut Command) -> Result<(), Failure> {
-    let output = command.output()?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
-    }
-}
-
 /// One server.
 struct Server {
     place: PathBuf,
@@ -117,9 +38,7 @@ struct Server {
 
 /// The two servers.
 pub(crate) struct Database {
-    programs: PathBuf,
-    user: Option<(u32, u32)>,
-    log: &'static str,
+    template: Arc<Template>,
     /// The one that takes writes, and the replica while there is one.
     servers: Mutex<(Server, Option<Server>)>,
     ports: (u16, u16),
@@ -127,18 +46,11 @@ pub(crate) struct Database {
 
 impl Database {
     /// Starts both, in `folder`.
-    pub(crate) async fn start(template: &Template, folder: &Folder) -> Result<Self, Failure> {
+    pub(crate) async fn start(template: &Arc<Template>, folder: &Folder) -> Result<Self, Failure> {
         let (first, second) = (free_port()?, free_port()?);
         let server = |name: &str, port, more: &str| -> Result<Server, Failure> {
             let place = folder.path().join(name);
-            done(
-                Command::new("cp")
-                    .arg("-a")
-                    .arg(template.place())
-                    .arg(&place),
-            )?;
-            let file = place.join("postgresql.auto.conf");
-            fs::write(file, format!("port = {port}\n{more}"))?;
+            template.copy(&place, port, more)?;
             let process = None;
             Ok(Server {
                 place,
@@ -151,13 +63,9 @@ impl Database {
         let replica = server("replica", second, &follows)?;
         let signal = replica.place.join("standby.signal");
         fs::write(&signal, "")?;
-        if let Some((uid, gid)) = template.user {
-            std::os::unix::fs::chown(&signal, Some(uid), Some(gid))?;
-        }
+        template.own(&signal)?;
         let database = Self {
-            programs: template.programs.clone(),
-            user: template.user,
-            log: "postgres.log",
+            template: template.clone(),
             servers: Mutex::new((primary, Some(replica))),
             ports: (first, second),
         };
@@ -179,12 +87,9 @@ impl Database {
     }
 
     fn run(&self, server: &mut Server, folder: &Folder) -> Result<(), Failure> {
-        let mut command = Command::new(self.programs.join("postgres"));
-        command.arg("-D").arg(&server.place).current_dir("/");
-        if let Some((uid, gid)) = self.user {
-            command.uid(uid).gid(gid);
-        }
-        server.process = Some(folder.spawn(command, self.log)?);
+        let mut command = self.template.command("postgres");
+        command.arg("-D").arg(&server.place);
+        server.process = Some(folder.spawn(command, "postgres.log")?);
         Ok(())
     }
 
@@ -215,15 +120,12 @@ impl Database {
         end(primary, "QUIT").await?;
         sleep(after).await;
         *primary = next;
-        let mut promote = Command::new(self.programs.join("pg_ctl"));
-        promote
-            .args(["promote", "--no-wait", "-D"])
-            .arg(&primary.place)
-            .current_dir("/");
-        if let Some((uid, gid)) = self.user {
-            promote.uid(uid).gid(gid);
+        let mut promote = self.template.command("pg_ctl");
+        promote.args(["promote", "--no-wait", "-D"]);
+        let told = promote.arg(&primary.place).output()?;
+        if !told.status.success() {
+            return Err(String::from_utf8_lossy(&told.stderr).into());
         }
-        done(&mut promote)?;
         settle(primary.port).await
     }
 }
@@ -233,7 +135,8 @@ async fn end(server: &mut Server, signal: &str) -> Result<(), Failure> {
         return Ok(());
     };
     process.signal(signal)?;
-    process.ended().await
+    process.ended().await?;
+    Ok(())
 }
 
 /// Waits until the server at `port` takes a write, and with it has everything where it has to be.
@@ -258,30 +161,4 @@ async fn write(port: u16) -> Result<(), Failure> {
     let done = tokio::time::timeout(PATIENCE, client.batch_execute(sql)).await;
     carrier.abort();
     Ok(done??)
-}
-
-/// Where the programs of the newest PostgreSQL are.
-fn programs() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let newest = versions
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .max();
-    let packaged = newest.map(|v| Path::new("/usr/lib/postgresql").join(format!("{v}/bin")));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    packaged
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
-}
-
-/// User and group to run the server as; `None`: as this process, if that is not root, whom it refuses.
-fn user() -> Result<Option<(u32, u32)>, Failure> {
-    let id = |arguments: &[&str]| -> Result<u32, Failure> {
-        let output = Command::new("id").args(arguments).output()?;
-        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
-    };
-    match id(&["-u"])? {
-        0 => Ok(Some((id(&["-u", "postgres"])?, id(&["-g", "postgres"])?))),
-        _ => Ok(None),
-    }
 }

@@ -13,10 +13,8 @@
 //! | file | what |
 //! |---|---|
 //! | `plan.rs` | what a seed means |
-//! | `folder.rs` | a folder whose processes end with it |
 //! | `database.rs` | PostgreSQL, and a replica to fail over to |
 //! | `cluster.rs` | nodes, Redis, and what happens to them |
-//! | `far.rs` | another server, to which the cluster sends |
 //! | `client.rs` | requests that go to another node when one does not answer |
 //! | `writer.rs`, `reader.rs` | the clients |
 //! | `judge.rs` | what must hold in the end |
@@ -27,8 +25,9 @@
     reason = "between the faults nothing else waits for this process"
 )]
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
+use hearth_testkit::Template;
 use tokio::time::Instant;
 
 use self::{
@@ -40,8 +39,6 @@ use self::{
 mod client;
 mod cluster;
 mod database;
-mod far;
-mod folder;
 mod judge;
 mod plan;
 mod reader;
@@ -68,7 +65,7 @@ fn asked() -> Result<(u64, u64), Failure> {
 async fn main() -> Result<ExitCode, Failure> {
     let (first, count) = asked()?;
     let programs = Programs::find()?;
-    let template = database::Template::make()?;
+    let template = Arc::new(Template::make(database::SETTINGS)?);
     let (mut failed, mut late) = (Vec::new(), Vec::new());
     let (mut stall, mut takeover) = (Duration::ZERO, Duration::ZERO);
     for seed in first..first + count {

@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
@@ -19,7 +19,7 @@ const WATCH: &str = r#"keep=$(cat)
     [ "$keep" = keep ] || { sleep 0.3; rm -rf "$1"; }"#;
 
 /// The folder.
-pub(crate) struct Folder {
+pub struct Folder {
     path: PathBuf,
     started: AtomicU32,
     keeps: AtomicBool,
@@ -27,14 +27,17 @@ pub(crate) struct Folder {
 }
 
 /// A process of the folder.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     pid_file: PathBuf,
 }
 
 impl Folder {
     /// A new one, which everybody may enter: the database runs as another user.
-    pub(crate) fn make() -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn make() -> Result<Self, Failure> {
         let path = TempDir::with_prefix("hearth-f-")?.keep();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         fs::create_dir(path.join("pids"))?;
@@ -54,17 +57,22 @@ impl Folder {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The folder stays when its processes end.
-    pub(crate) fn keep(&self) {
+    pub fn keep(&self) {
         self.keeps.store(true, Ordering::Relaxed);
     }
 
     /// Starts `command`, whose output goes to the end of the file `log`.
-    pub(crate) fn spawn(&self, mut command: Command, log: &str) -> Result<Process, Failure> {
+    ///
+    /// # Errors
+    /// If there is no such program.
+    pub fn spawn(&self, mut command: Command, log: &str) -> Result<Process, Failure> {
         let file = || {
             let path = self.path.join(log);
             fs::File::options().create(true).append(true).open(path)
@@ -93,34 +101,54 @@ impl Drop for Folder {
 }
 
 impl Process {
-    /// Sends a signal, by its name.
-    pub(crate) fn signal(&self, name: &str) -> Result<(), Failure> {
+    /// Sends a signal, by its name, such as `TERM`.
+    ///
+    /// # Errors
+    /// If the process has ended.
+    pub fn signal(&self, name: &str) -> Result<(), Failure> {
         let id = self.child.id().to_string();
         let told = Command::new("kill")
             .args([&format!("-{name}"), &id])
             .status()?;
         told.success()
             .then_some(())
-            .ok_or_else(|| format!("kill -{name} failed").into())
+            .ok_or_else(|| Failure::Program(format!("kill -{name} failed")))
     }
 
     /// Whether it runs.
-    pub(crate) fn runs(&mut self) -> bool {
+    #[must_use]
+    pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for its end, which somebody must have brought about.
-    pub(crate) async fn ended(mut self) -> Result<(), Failure> {
-        while self.child.try_wait()?.is_none() {
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end, which somebody must have brought about; gives how it ended.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub async fn ended(mut self) -> Result<ExitStatus, Failure> {
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        };
         fs::remove_file(&self.pid_file)?;
-        Ok(())
+        Ok(status)
     }
 }
 
 /// A port that nobody listens at.
-pub(crate) fn free_port() -> Result<u16, Failure> {
+///
+/// # Errors
+/// If there is none.
+#[allow(clippy::disallowed_methods, reason = "it is over in a moment")]
+pub fn free_port() -> Result<u16, Failure> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
         .local_addr()?
         .port())
