@@ -5,6 +5,7 @@
 //! | `server.rs`, `hearth.rs`, `synapse.rs` | starting, ending and filling a server |
 //! | `world.rs` | rooms that several scenarios need |
 //! | `scenarios.rs` and its folder | what is measured |
+//! | `scale.rs` and its folder | several nodes of one cluster, with very many who wait at each |
 //! | `http.rs`, `matrix.rs`, `flights.rs` | the load |
 //! | `process.rs`, `measure.rs` | CPU seconds, memory, latencies |
 //! | `report.rs`, `chart.rs` | the table, `results.json`, `results.svg`, `docs/performance.md` |
@@ -48,6 +49,7 @@ mod matrix;
 mod measure;
 mod process;
 mod report;
+mod scale;
 mod scenarios;
 mod server;
 mod sizes;
@@ -89,19 +91,27 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let ended = runtime
         .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(guarded(&options)));
+        .and_then(|runtime| runtime.block_on(chosen_program()));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("failed: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What the first argument says; the comparison of both servers if it is none of these.
+async fn chosen_program() -> Result<(), Failure> {
+    match std::env::args().nth(1).as_deref() {
+        Some(scale::hold::ARGUMENT) => scale::hold::hold().await,
+        Some("scale") => guarded_scale(&scale::Options::parse_from(std::env::args().skip(1))).await,
+        _ => guarded(&Options::parse()).await,
     }
 }
 
@@ -124,6 +134,24 @@ async fn guarded(options: &Options) -> Result<(), Failure> {
     };
     for server in &mut servers {
         server.end(usize::MAX).await?;
+    }
+    ended
+}
+
+/// The same for several nodes.
+async fn guarded_scale(options: &scale::Options) -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let mut cluster = None;
+    let ended = tokio::select! {
+        ended = scale::run(options, &mut cluster) => ended,
+        _ = interrupt.recv() => Err("interrupted".into()),
+        _ = terminate.recv() => Err("terminated".into()),
+    };
+    if let Some(cluster) = &mut cluster {
+        cluster.end().await?;
     }
     ended
 }

@@ -9,7 +9,7 @@ use crate::{process, server::Server};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) scenario: String,
-    /// `hearth` or `synapse`.
+    /// `hearth` or `synapse`; of several nodes the part: `nodes`, `postgresql`, `redis` or `load`.
     pub(crate) server: String,
     pub(crate) rate_per_s: Option<f64>,
     pub(crate) p50_ms: Option<f64>,
@@ -22,6 +22,9 @@ pub(crate) struct Sample {
     /// Resident memory for each waiting request, in kB of 1,000 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kb_each: Option<f64>,
+    /// How many requests wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting: Option<usize>,
     /// CPU while requests wait, in percent of one core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_percent: Option<f64>,
@@ -61,17 +64,23 @@ impl Meter {
 }
 
 /// A sample of latencies alone.
-pub(crate) fn late(server: &Server, scenario: &str, mut latencies: Vec<f64>) -> Sample {
-    latencies.sort_by(f64::total_cmp);
+pub(crate) fn late(server: &Server, scenario: &str, latencies: Vec<f64>) -> Sample {
+    let (p50_ms, p95_ms, p99_ms) = percentiles(latencies);
     Sample {
         scenario: scenario.to_owned(),
         server: server.name().to_owned(),
-        p50_ms: at(&latencies, 50),
-        p95_ms: at(&latencies, 95),
-        p99_ms: at(&latencies, 99),
+        p50_ms,
+        p95_ms,
+        p99_ms,
         rss_mb: Some(process::resident_bytes(&server.roots()) / 1e6),
         ..Sample::default()
     }
+}
+
+/// The 50th, 95th and 99th percentile.
+pub(crate) fn percentiles(mut values: Vec<f64>) -> (Option<f64>, Option<f64>, Option<f64>) {
+    values.sort_by(f64::total_cmp);
+    (at(&values, 50), at(&values, 95), at(&values, 99))
 }
 
 /// The value below which `percent` of the sorted values lie.
@@ -97,6 +106,7 @@ pub(crate) fn median(rounds: &[Sample]) -> Option<Sample> {
         p99_ms: of(|s| s.p99_ms),
         cpu_s_per_1000: of(|s| s.cpu_s_per_1000),
         rss_mb: of(|s| s.rss_mb),
+        waiting: first.waiting,
         kb_each: of(|s| s.kb_each),
         cpu_percent: of(|s| s.cpu_percent),
     })

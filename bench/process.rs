@@ -9,6 +9,8 @@ const TICKS: f64 = 100.0;
 struct Process {
     parent: u32,
     ticks: u64,
+    /// Those of its ended children among them.
+    of_children: u64,
 }
 
 /// CPU seconds that the processes `roots` and all their descendants have used, those that have ended included.
@@ -17,6 +19,14 @@ pub(crate) fn cpu_seconds(roots: &[u32]) -> f64 {
     let ticks: u64 = tree(roots, &all).iter().map(|id| all[id].ticks).sum();
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     let ticks = ticks as f64;
+    ticks / TICKS
+}
+
+/// CPU seconds that this process has used, without its children.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    let own = read(std::process::id()).map_or(0, |own| own.ticks - own.of_children);
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let ticks = own as f64;
     ticks / TICKS
 }
 
@@ -46,9 +56,11 @@ fn read(id: u32) -> Option<Process> {
     let (_, rest) = text.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let ticks = fields.get(11..15)?;
+    let sum = |ticks: &[&str]| ticks.iter().filter_map(|t| t.parse::<u64>().ok()).sum();
     Some(Process {
         parent: fields.get(1)?.parse().ok()?,
-        ticks: ticks.iter().filter_map(|t| t.parse::<u64>().ok()).sum(),
+        ticks: sum(ticks),
+        of_children: sum(&ticks[2..]),
     })
 }
 

@@ -11,12 +11,13 @@ const MARKERS: (&str, &str) = ("<!-- generated: begin -->\n", "<!-- generated: e
 const HEAD: &str = "| scenario | server | a second | p50 ms | p95 ms | p99 ms | CPU s / 1,000 | resident MB | Synapse's CPU, times |\n\
                     |---|---|---|---|---|---|---|---|---|\n";
 
-fn root() -> PathBuf {
+/// The folder of the results.
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A figure to three digits.
-fn figure(value: Option<f64>) -> String {
+pub(crate) fn figure(value: Option<f64>) -> String {
     match value {
         None => String::new(),
         Some(value) if value >= 99.5 => format!("{value:.0}"),
@@ -95,16 +96,28 @@ pub(crate) fn table(samples: &[Sample]) -> String {
     table
 }
 
+/// What `bench/results.json` says.
+pub(crate) fn results() -> Result<Vec<Sample>, Failure> {
+    match fs::read(root().join("results.json")) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// Keeps new results beside those of other runs.
+pub(crate) fn keep(new: &[Sample]) -> Result<(), Failure> {
+    let samples = merged(results()?, new);
+    let lines: Result<Vec<String>, _> = samples.iter().map(serde_json::to_string).collect();
+    let text = format!("[\n  {}\n]\n", lines?.join(",\n  "));
+    Ok(fs::write(root().join("results.json"), text)?)
+}
+
 /// Writes everything.
 pub(crate) fn write(new: &[Sample]) -> Result<(), Failure> {
-    let path = root().join("results.json");
-    let old: Vec<Sample> = match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)?,
-        Err(_) => Vec::new(),
-    };
-    let samples = merged(old, new);
-    let lines: Result<Vec<String>, _> = samples.iter().map(serde_json::to_string).collect();
-    fs::write(&path, format!("[\n  {}\n]\n", lines?.join(",\n  ")))?;
+    keep(new)?;
+    // Those of several nodes are on a page of their own.
+    let mut samples = results()?;
+    samples.retain(|sample| !sample.scenario.starts_with("scale_"));
     fs::write(root().join("results.svg"), chart::draw(&samples))?;
     let page = root().join("../docs/performance.md");
     let text = fs::read_to_string(&page)?;

@@ -1,12 +1,24 @@
 #!/usr/bin/env bash
 # Hearth and Synapse side by side on this computer: all scenarios, or those that are named.
 #   bench/run.sh [--quick] [--dry] [--rounds N] [--only hearth|synapse] [scenario …]
+#   bench/run.sh scale [--nodes 1,2,4,10] [--each 10000] [--dry]      several nodes of one cluster: docs/scaling.md
 # Writes bench/results.json, bench/results.svg and the table of docs/performance.md, unless --quick or --dry is given.
 # As root, with the packages postgresql and python3-venv: PostgreSQL runs as the user postgres, in a folder of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}"
 synapse="$HOME/.cache/hearth-bench/synapse"
+build() {
+    cargo build --release --locked --package hearth-server --package hearth-bench --bins
+    ulimit -n 20000 || { echo "20,000 open files a process are needed" >&2; exit 1; }
+}
+programs="$CARGO_TARGET_DIR/release"
+if [ "${1:-}" = scale ]; then
+    [ "$(id -u)" = 0 ] || { echo "PostgreSQL is started as the user postgres: run this as root" >&2; exit 1; }
+    command -v redis-server >/dev/null || { echo "the package redis-server is missing" >&2; exit 1; }
+    build
+    exec "$programs/hearth-bench" "$@" --programs "$programs"
+fi
 only_hearth=no
 [[ " $* " == *" --only hearth "* || " $* " == *" --only=hearth "* ]] && only_hearth=yes
 
@@ -19,7 +31,5 @@ if [ "$only_hearth" = no ]; then
         "$synapse/bin/pip" install --quiet "matrix-synapse[postgres]"
     fi
 fi
-cargo build --release --locked --package hearth-server --package hearth-bench --bins
-ulimit -n 20000 || { echo "20,000 open files a process are needed" >&2; exit 1; }
-programs="$CARGO_TARGET_DIR/release"
+build
 exec "$programs/hearth-bench" --programs "$programs" --python "$synapse/bin/python" "$@"
