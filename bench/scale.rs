@@ -38,7 +38,7 @@ use hold::{Held, Holders};
 const HELD: Duration = Duration::from_secs(60);
 
 /// How long the last messages may take to arrive.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(60);
 
 /// How long messages are sent as fast as they are taken.
 const SENDING: Duration = Duration::from_secs(20);
@@ -132,10 +132,11 @@ async fn wait(
     let held = holders.end(expected, GRACE).await?;
     let scenario = format!("scale_wait_{nodes}");
     say(&format!(
-        "{scenario}: {sent} messages, {} of {expected} arrivals, {} empty answers, {} polls broke",
+        "{scenario}: {sent} messages, {} of {expected} arrivals, {} empty answers, {} polls broke {}",
         held.delivered.len(),
         held.empty,
-        held.failed
+        held.failed,
+        held.why.unwrap_or_default()
     ));
     if held.failed > 0 || held.delivered.len() < expected {
         let so_far = percentiles(held.delivered);

@@ -49,8 +49,10 @@ pub(crate) struct Held {
     pub(crate) delivered: Vec<f64>,
     /// Answers that there is nothing new.
     pub(crate) empty: usize,
-    /// Clients that got no answer.
+    /// Clients that got no answer, or none of success.
     pub(crate) failed: usize,
+    /// Why, of one of them.
+    pub(crate) why: Option<String>,
 }
 
 /// What a process is told.
@@ -157,6 +159,7 @@ impl Holders {
                 all.delivered.extend(one.delivered);
                 all.empty += one.empty;
                 all.failed += one.failed;
+                all.why = all.why.or(one.why);
             }
         }
         for mut holder in holders {
@@ -183,8 +186,10 @@ pub(crate) async fn hold() -> Result<(), Failure> {
                     .await;
                 let (since, seen) = (task.since.clone(), seen.clone());
                 tokio::task::spawn_local(async move {
-                    if poll(address, source, &token, since, &seen).await.is_err() {
-                        seen.borrow_mut().failed += 1;
+                    if let Err(error) = poll(address, source, &token, since, &seen).await {
+                        let mut seen = seen.borrow_mut();
+                        seen.failed += 1;
+                        seen.why.get_or_insert(error.to_string());
                     }
                 });
             }
