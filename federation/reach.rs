@@ -30,11 +30,12 @@ mod x_matrix;
 pub use addresses::is_public;
 pub use call::{CallError, Manner};
 pub use destinations::Urgency;
-pub use discovery::Destination;
-pub use keyring::Wanted;
+pub use discovery::{Destination, fixed, ordered};
+pub use keyring::{KeyList, Wanted, own_list};
 pub use names::{Names, NoName, Service, SystemNames};
 pub use peers::{Peers, Settings};
 pub use policy::DenyList;
-pub use web::NoWeb;
-
-pub(crate) use keyring::own_list;
+pub use signing::Signed;
+pub use web::{NoWeb, may_reach};
+pub use well_known::{delegation, lifetime};
+pub use x_matrix::XMatrix;

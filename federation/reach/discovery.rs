@@ -137,7 +137,8 @@ impl Discovery {
 }
 
 /// The place of a server whose name says all of it: an address, or a host with a port.
-fn fixed(server: &ServerName) -> Option<Destination> {
+#[must_use]
+pub fn fixed(server: &ServerName) -> Option<Destination> {
     if !server.is_ip_literal() && server.port().is_none() {
         return None;
     }
@@ -150,7 +151,7 @@ fn fixed(server: &ServerName) -> Option<Destination> {
 }
 
 /// The services in the order to try them: by priority, and among equals by chance, as their weights say.
-fn ordered(mut services: Vec<Service>, rng: &dyn Rng) -> Vec<Service> {
+pub fn ordered(mut services: Vec<Service>, rng: &dyn Rng) -> Vec<Service> {
     let mut keyed: Vec<_> = services
         .drain(..)
         .map(|service| {

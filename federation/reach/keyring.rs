@@ -21,7 +21,7 @@ use quick_cache::sync::Cache;
 use ruma::{OwnedServerName, OwnedServerSigningKeyId, ServerName};
 
 use super::Peers;
-pub(crate) use list::{KeyList, own_list};
+pub use list::{KeyList, own_list};
 
 /// Server to the newest list of its keys that it signed.
 const LISTS: Table<String, Json<String>> = Table::new(203, "server_keys", Family::Records);

@@ -9,12 +9,17 @@ use ruma::{CanonicalJsonObject, CanonicalJsonValue, ServerName};
 /// A request as it is signed. `uri` is path and query as they go over the wire; `content` is the body, absent where there
 /// is none.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Signed<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) uri: &'a str,
-    pub(crate) origin: &'a ServerName,
-    pub(crate) destination: &'a ServerName,
-    pub(crate) content: Option<&'a [u8]>,
+pub struct Signed<'a> {
+    /// For example `PUT`.
+    pub method: &'a str,
+    /// Path and query.
+    pub uri: &'a str,
+    /// Who asks.
+    pub origin: &'a ServerName,
+    /// Who is asked.
+    pub destination: &'a ServerName,
+    /// The body.
+    pub content: Option<&'a [u8]>,
 }
 
 impl Signed<'_> {
@@ -22,7 +27,7 @@ impl Signed<'_> {
     ///
     /// # Errors
     /// `Malformed` when the content is not canonical JSON, which cannot be signed.
-    pub(crate) fn object(&self) -> Result<CanonicalJsonObject, Malformed> {
+    pub fn object(&self) -> Result<CanonicalJsonObject, Malformed> {
         let mut object: CanonicalJsonObject = [
             ("method", self.method),
             ("uri", self.uri),
@@ -43,7 +48,7 @@ impl Signed<'_> {
     ///
     /// # Errors
     /// As [`Signed::object`].
-    pub(crate) fn header(&self, key: &SigningKey) -> Result<String, Malformed> {
+    pub fn header(&self, key: &SigningKey) -> Result<String, Malformed> {
         let signature = key.sign_bytes(to_text(&self.object()?)?.as_bytes());
         Ok(format!(
             r#"X-Matrix origin="{}",destination="{}",key="{}",sig="{signature}""#,

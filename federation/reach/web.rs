@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use reqwest::{
-    Client,
+    Client, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
@@ -115,8 +115,23 @@ impl Web {
     /// Whether a host that is an address, or any other host, may be connected to as far as that is known before names
     /// are looked up.
     pub(crate) fn allows_host(&self, host: &str) -> bool {
-        self.private_addresses || literal(host).is_none_or(is_public)
+        may_reach(host, self.private_addresses)
     }
+}
+
+/// Whether a host may be connected to, as far as that is known before its name is looked up: one that is an address has to
+/// be a public one, unless private ones are allowed too.
+#[must_use]
+pub fn may_reach(host: &str, private_addresses: bool) -> bool {
+    if private_addresses {
+        return true;
+    }
+    // As the client reads it: `127.1` and `0x7f000001` are addresses too.
+    let Ok(url) = Url::parse(&format!("https://{host}/")) else {
+        return false;
+    };
+    url.host_str()
+        .is_some_and(|host| literal(host).is_none_or(is_public))
 }
 
 /// The address that a host is, in brackets or not.
@@ -133,7 +148,7 @@ fn careful_redirects(private_addresses: bool) -> redirect::Policy {
             && attempt
                 .url()
                 .host_str()
-                .is_some_and(|host| private_addresses || literal(host).is_none_or(is_public));
+                .is_some_and(|host| may_reach(host, private_addresses));
         if !fits || attempt.previous().len() > MAX_REDIRECTS {
             return attempt.stop();
         }
@@ -222,5 +237,37 @@ impl Resolve for Guard {
             let sockets = found.into_iter().map(|address| SocketAddr::new(address, 0));
             Ok(Box::new(sockets) as Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_however_it_is_written() {
+        let private = [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "017700000001",
+            "0.0.0.0",
+            "0",
+            "10.1",
+            "192.168.257",
+            "[::1]",
+            "[::ffff:7f00:1]",
+            "127.0.0.1.",
+        ];
+        for host in private {
+            assert!(!may_reach(host, false), "{host}");
+            assert!(may_reach(host, true), "{host}");
+        }
+        for host in ["a.org", "localhost.a.org", "8.8.8.8", "8.8.2056", "1.a"] {
+            assert!(may_reach(host, false), "{host}");
+        }
+        assert!(!may_reach("1.2.3.4.5", false), "the client refuses it");
     }
 }

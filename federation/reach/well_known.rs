@@ -72,6 +72,9 @@ pub(crate) async fn fetch(
 }
 
 async fn ask(web: &Web, server: &ServerName) -> Result<(OwnedServerName, Duration), String> {
+    if !web.allows_host(server.host()) {
+        return Err("the address is in a private network".to_owned());
+    }
     let url = format!("https://{}/.well-known/matrix/server", server.host());
     let response = web
         .well_known()
@@ -87,12 +90,21 @@ async fn ask(web: &Web, server: &ServerName) -> Result<(OwnedServerName, Duratio
     let body = collect(response, MAX_BYTES)
         .await
         .map_err(|e| e.to_string())?;
-    let said: WellKnown = serde_json::from_slice(&body).map_err(|e| e.to_string())?;
-    Ok((said.server, lifetime))
+    Ok((delegation(&body)?, lifetime))
 }
 
-/// How long the answer is believed, as its headers say.
-fn lifetime(headers: &HeaderMap) -> Duration {
+/// The server that the body of an answer names.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn delegation(body: &[u8]) -> Result<OwnedServerName, String> {
+    let said: WellKnown = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+    Ok(said.server)
+}
+
+/// How long an answer with these headers is believed: five minutes at least, two days at most.
+#[must_use]
+pub fn lifetime(headers: &HeaderMap) -> Duration {
     let control = headers
         .get_all(header::CACHE_CONTROL)
         .iter()

@@ -7,15 +7,15 @@ use ruma::{OwnedServerName, OwnedServerSigningKeyId, serde::Base64};
 
 /// Who a request says that it is from.
 #[derive(Clone, Debug)]
-pub(super) struct XMatrix {
+pub struct XMatrix {
     /// The server.
-    pub(super) origin: OwnedServerName,
+    pub origin: OwnedServerName,
     /// The server that it is meant for; older ones leave it out.
-    pub(super) destination: Option<OwnedServerName>,
+    pub destination: Option<OwnedServerName>,
     /// The key of the signature.
-    pub(super) key: OwnedServerSigningKeyId,
+    pub key: OwnedServerSigningKeyId,
     /// The signature.
-    pub(super) sig: Base64,
+    pub sig: Base64,
 }
 
 impl XMatrix {
@@ -23,7 +23,7 @@ impl XMatrix {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (scheme, mut rest) = text
             .trim_start()
             .split_once(' ')

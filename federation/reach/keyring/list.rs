@@ -23,9 +23,9 @@ const OWN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A list that the server signed.
 #[derive(Clone, Debug)]
-pub(crate) struct KeyList {
+pub struct KeyList {
     /// Until when the keys that are in use are good.
-    pub(crate) valid_until: Millis,
+    pub valid_until: Millis,
     /// Key id to the key and, for one no longer in use, the moment at which it ceased to be good.
     keys: BTreeMap<OwnedServerSigningKeyId, (Base64, Option<Millis>)>,
     /// As the server signed it, for those who ask this server as a notary.
@@ -37,7 +37,7 @@ impl KeyList {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub(crate) fn checked(server: &ServerName, json: &[u8], now: Millis) -> Result<Self, String> {
+    pub fn checked(server: &ServerName, json: &[u8], now: Millis) -> Result<Self, String> {
         let mut list = Self::read(server, json)?;
         let keys = list
             .keys
@@ -111,7 +111,8 @@ impl KeyList {
     }
 
     /// The key, if it is good at that moment.
-    pub(crate) fn key_at(&self, id: &ServerSigningKeyId, moment: Millis) -> Option<&Base64> {
+    #[must_use]
+    pub fn key_at(&self, id: &ServerSigningKeyId, moment: Millis) -> Option<&Base64> {
         let (key, expired) = self.keys.get(id)?;
         let until = expired.unwrap_or(self.valid_until);
         (moment <= until).then_some(key)
@@ -119,7 +120,10 @@ impl KeyList {
 }
 
 /// This server's own list, signed.
-pub(crate) fn own_list(key: &SigningKey, now: Millis) -> Result<CanonicalJsonObject, String> {
+///
+/// # Errors
+/// Never, but for a key that cannot sign.
+pub fn own_list(key: &SigningKey, now: Millis) -> Result<CanonicalJsonObject, String> {
     let until = now.after(OWN_LIFETIME);
     let verify_keys = CanonicalJsonObject::from([(
         key.id().as_str().to_owned(),
