@@ -21,7 +21,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{canonical, errors::Malformed, version::RoomVersion};
+use crate::{canonical, errors::Malformed, redaction, version::RoomVersion};
 
 /// The most bytes that an event may have as canonical JSON, signatures included.
 pub const MAX_EVENT_BYTES: usize = 65_535;
@@ -446,8 +446,9 @@ fn event_id_of(
     if version.has_explicit_event_ids() {
         return EventId::parse(canonical::string(object, "event_id")?).map_err(Malformed::format);
     }
+    let object = redaction::without_stray_invite(object, version);
     let hash =
-        ruma::signatures::reference_hash(object, version.rules()).map_err(Malformed::format)?;
+        ruma::signatures::reference_hash(&object, version.rules()).map_err(Malformed::format)?;
     EventId::parse(format!("${hash}")).map_err(Malformed::format)
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#redactions> and the redactions of each room version
 
-use ruma::{CanonicalJsonObject, canonical_json::RedactedBecause};
+use std::borrow::Cow;
+
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, canonical_json::RedactedBecause};
 
 use crate::{
     canonical, client_form,
@@ -46,8 +48,35 @@ fn redact_object(
     version: RoomVersion,
     because: Option<RedactedBecause>,
 ) -> Result<(), Malformed> {
+    if let Cow::Owned(fitting) = without_stray_invite(object, version) {
+        *object = fitting;
+    }
     ruma::canonical_json::redact_in_place(object, &version.rules().redaction, because)
         .map_err(Malformed::format)
+}
+
+/// The event as everything that redacts has to see it. Where room versions protect what is `signed` in a third-party invite,
+/// Ruma also keeps an invite that is no object, which other servers do not: the event would have another id here.
+pub(crate) fn without_stray_invite(
+    object: &CanonicalJsonObject,
+    version: RoomVersion,
+) -> Cow<'_, CanonicalJsonObject> {
+    const FIELD: &str = "third_party_invite";
+    let rules = &version.rules().redaction;
+    let invite = object
+        .get("content")
+        .and_then(|content| content.as_object()?.get(FIELD));
+    let is_stray = rules.keep_room_member_third_party_invite_signed
+        && invite.is_some_and(|invite| invite.as_object().is_none())
+        && object.get("type").and_then(CanonicalJsonValue::as_str) == Some("m.room.member");
+    if !is_stray {
+        return Cow::Borrowed(object);
+    }
+    let mut object = object.clone();
+    if let Some(CanonicalJsonValue::Object(content)) = object.get_mut("content") {
+        content.remove(FIELD);
+    }
+    Cow::Owned(object)
 }
 
 /// Whether a redaction that the auth rules let through takes effect on `target`: its sender has the power to redact, or

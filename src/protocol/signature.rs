@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#validating-hashes-and-signatures-on-received-events>
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use ruma::{
     CanonicalJsonObject, OwnedServerName, ServerName,
@@ -46,9 +46,16 @@ pub fn verify_event(
     keys: &PublicKeys,
 ) -> Result<Pdu, BadSignature> {
     let object = pdu.object().map_err(unreadable)?;
-    match ruma::signatures::verify_event(keys, &object, version.rules()).map_err(refused)? {
-        Verified::All => Ok(pdu.clone()),
-        Verified::Signatures => redaction::redact(pdu, version, None).map_err(unreadable),
+    let signed = redaction::without_stray_invite(&object, version);
+    let verified = ruma::signatures::verify_event(keys, &signed, version.rules());
+    let is_whole = match (verified.map_err(refused)?, &signed) {
+        // The hash is one of everything.
+        (_, Cow::Owned(_)) => verify_content_hash(pdu).map_err(unreadable)?,
+        (verified, Cow::Borrowed(_)) => verified == Verified::All,
+    };
+    match is_whole {
+        true => Ok(pdu.clone()),
+        false => redaction::redact(pdu, version, None).map_err(unreadable),
     }
 }
 
@@ -62,6 +69,7 @@ pub fn verify_signatures(
     keys: &PublicKeys,
 ) -> Result<(), BadSignature> {
     let object = pdu.object().map_err(unreadable)?;
+    let object = redaction::without_stray_invite(&object, version);
     ruma::signatures::verify_event(keys, &object, version.rules())
         .map(|_| ())
         .map_err(refused)
@@ -90,7 +98,9 @@ pub fn verify_content_hash(pdu: &Pdu) -> Result<bool, Malformed> {
 /// # Errors
 /// `Malformed` when the event cannot be hashed.
 pub fn reference_hash(pdu: &Pdu, version: RoomVersion) -> Result<String, Malformed> {
-    ruma::signatures::reference_hash(&pdu.object()?, version.rules()).map_err(malformed)
+    let object = pdu.object()?;
+    let object = redaction::without_stray_invite(&object, version);
+    ruma::signatures::reference_hash(&object, version.rules()).map_err(malformed)
 }
 
 /// Adds this server's signature to an event of another server, as an invited user's server does, and the resident
@@ -100,13 +110,7 @@ pub fn reference_hash(pdu: &Pdu, version: RoomVersion) -> Result<String, Malform
 /// `Malformed` when the result is no longer an event, for example too large.
 pub fn countersign(pdu: &Pdu, version: RoomVersion, key: &SigningKey) -> Result<Pdu, Malformed> {
     let mut object = pdu.object()?;
-    ruma::signatures::sign_event(
-        key.server().as_str(),
-        key,
-        &mut object,
-        &version.rules().redaction,
-    )
-    .map_err(malformed)?;
+    add_signature(&mut object, version, key)?;
     Ok(Pdu::from_object(&object, version)?.marked_rejected(pdu.is_rejected()))
 }
 
@@ -116,9 +120,28 @@ pub(crate) fn sign_event(
     version: RoomVersion,
     key: &SigningKey,
 ) -> Result<(), Malformed> {
-    let rules = &version.rules().redaction;
-    ruma::signatures::hash_and_sign_event(key.server().as_str(), key, object, rules)
-        .map_err(malformed)
+    ruma::signatures::add_content_hash_to_event(object).map_err(malformed)?;
+    add_signature(object, version, key)
+}
+
+/// Signs what redaction leaves of an event.
+fn add_signature(
+    object: &mut CanonicalJsonObject,
+    version: RoomVersion,
+    key: &SigningKey,
+) -> Result<(), Malformed> {
+    let sign = |object: &mut CanonicalJsonObject| {
+        let rules = &version.rules().redaction;
+        ruma::signatures::sign_event(key.server().as_str(), key, object, rules).map_err(malformed)
+    };
+    let Cow::Owned(mut signed) = redaction::without_stray_invite(object, version) else {
+        return sign(object);
+    };
+    sign(&mut signed)?;
+    if let Some(signatures) = signed.remove("signatures") {
+        object.insert("signatures".to_owned(), signatures);
+    }
+    Ok(())
 }
 
 /// Signs any object in place, under `signatures`. `unsigned` and other signatures stay outside.

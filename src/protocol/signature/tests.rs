@@ -171,3 +171,38 @@ fn restricted_joins_need_the_signature_of_the_server_that_let_them_in() {
         );
     }
 }
+
+#[test]
+fn a_third_party_invite_that_is_no_object_is_signed_as_other_servers_sign_it() {
+    let key = scenario::test_key();
+    for version in RoomVersion::ALL {
+        let event = |invite: &str| {
+            let content = format!(r#"{{"membership":"leave"{invite}}}"#);
+            let content = serde_json::value::RawValue::from_string(content).unwrap();
+            let mut draft = crate::Draft::new(
+                ruma::user_id!("@a:domain").to_owned(),
+                "m.room.member",
+                content,
+                ruma::MilliSecondsSinceUnixEpoch(ruma::uint!(1)),
+            );
+            draft.room_id = Some(ruma::room_id!("!r:domain").to_owned());
+            draft.state_key = Some("@a:domain".to_owned());
+            draft.local_id = "x".to_owned();
+            crate::seal(draft, version, &key).unwrap()
+        };
+        let stray = event(r#","third_party_invite":null"#);
+        let verified = verify_event(&stray, version, &keys()).unwrap();
+        assert_eq!(verified, stray, "version {version}");
+        let left = crate::redact(&stray, version, None).unwrap();
+        assert!(!left.json().contains("third_party_invite"), "{version}");
+        assert_eq!(left.event_id(), stray.event_id());
+        verify_signatures(&left, version, &keys()).unwrap();
+        // What is left says all that is signed, so that its id is that of what it says.
+        let again = Pdu::parse(left.json().as_bytes(), version).unwrap();
+        assert_eq!(again.event_id(), stray.event_id());
+        let altered = stray.json().replace(":null", ":1");
+        let altered = Pdu::parse(altered.as_bytes(), version).unwrap();
+        let kept = verify_event(&altered, version, &keys()).unwrap();
+        assert_eq!(kept.json(), left.json());
+    }
+}
