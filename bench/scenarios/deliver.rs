@@ -17,8 +17,11 @@ use crate::{
 /// How long a pair waits for its turn: each sends so often.
 const EACH: Duration = Duration::from_millis(200);
 
-/// How long messages are sent.
-const LONGEST: Duration = Duration::from_secs(8);
+/// How long messages are sent at least.
+const LONG: Duration = Duration::from_secs(8);
+
+/// How many messages are sent at least: the system counts CPU time in hundredths of a second.
+const MANY: usize = 300;
 
 /// How many users other scenarios use, which makes some of them members of a thousand rooms.
 const OTHERS: usize = 50;
@@ -54,6 +57,7 @@ pub(super) async fn deliver(
     for pair in &mut prepared {
         converse(pair, "warm up", Instant::now()).await?;
     }
+    let long = LONG.max(Duration::from_secs_f64(count(MANY) / count(rate)));
     let meter = Meter::start(server);
     let begin = Instant::now();
     let begins = (0..pairs).map(|n| begin + EACH.mul_f64(count(n) / count(pairs)));
@@ -63,7 +67,7 @@ pub(super) async fn deliver(
         .map(|(pair, mut next)| async move {
             let mut latencies = Vec::new();
             let mut number = 0;
-            while next < begin + LONGEST {
+            while next < begin + long {
                 latencies.push(converse(pair, &number.to_string(), next).await?);
                 number += 1;
                 next = (next + EACH).max(Instant::now());

@@ -154,7 +154,8 @@ pub struct Store {
     pub connections: usize,
     /// What a commit waits for.
     pub durability: Durability,
-    /// Cached blocks and unwritten changes.
+    /// What is kept in memory of the store: half for blocks and what is not yet in files, half for events, states and
+    /// smaller things.
     pub memory: Size,
 }
 

@@ -44,15 +44,19 @@ fn sync_events(
     session: Session,
     asked: Asked,
 ) -> impl Future<Output = Result<impl Answer, Error>> {
-    let request = Box::pin(what(app.clone(), session.clone(), asked));
+    let request = Box::pin(what(app.clone(), session, asked));
     async move {
-        let request = request.await?;
+        let (session, request) = request.await?;
         Ok(Json(app.sync.sync(session, request).await?))
     }
 }
 
-/// What `sync` is asked for.
-async fn what(app: App, session: Session, asked: Asked) -> Result<hearth_sync::Request, Error> {
+/// What `sync` is asked for, and by whom.
+async fn what(
+    app: App,
+    session: Session,
+    asked: Asked,
+) -> Result<(Session, hearth_sync::Request), Error> {
     let since = match &asked.request.since {
         Some(token) => Some(
             token
@@ -70,14 +74,15 @@ async fn what(app: App, session: Session, asked: Asked) -> Result<hearth_sync::R
         }
         Some(_) => return Err(Error::invalid_param("no such filter")),
     };
-    Ok(hearth_sync::Request {
+    let request = hearth_sync::Request {
         since,
         timeout: asked.request.timeout.unwrap_or_default(),
         full_state: asked.request.full_state,
         filter: Box::new(filter),
         state_form: asked.state_form,
         availability: presence(&asked.request.set_presence)?,
-    })
+    };
+    Ok((session, request))
 }
 
 /// What a user is who syncs so: `offline` means that they do not want to be seen.

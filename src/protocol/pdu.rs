@@ -255,6 +255,25 @@ impl Pdu {
         &self.event.json
     }
 
+    /// About how many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        let fields = &*self.event;
+        let texts = [
+            &*fields.json,
+            fields.content.get(),
+            &fields.event_type,
+            fields.state_key.as_deref().unwrap_or_default(),
+            fields
+                .unsigned
+                .as_ref()
+                .map_or("", |unsigned| unsigned.get()),
+        ];
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        // Room, sender, the event itself and what it names: each on its own, with counts of references.
+        let ids = 4 + fields.prev_events.len() + fields.auth_events.len();
+        size_of::<Fields>() + texts + ids * 80
+    }
+
     /// Whether [`Pdu::marked_rejected`] marked it.
     pub fn is_rejected(&self) -> bool {
         self.rejected

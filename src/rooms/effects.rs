@@ -161,17 +161,8 @@ impl Plan {
         }
         let mut names = names_in(&text.body, &self.rooms.0.server_name);
         names.retain(|user| user != pdu.sender());
-        let members = self.members_among(&names).await?;
-        let joined = names.into_iter().zip(members).filter(|(_, member)| {
-            let membership = member.as_ref().map(|member| member.membership);
-            membership == Some(Membership::Join)
-        });
-        Ok(joined.map(|(user, _)| user.to_string()).collect())
-    }
-
-    async fn is_joined_here(&self, user: &UserId) -> Result<bool, Error> {
-        let member = self.member(user).await?;
-        Ok(member.is_some_and(|member| member.membership == Membership::Join))
+        let joined = self.joined_here(names).await?;
+        Ok(joined.iter().map(ToString::to_string).collect())
     }
 
     async fn mentioned(&self, pdu: &Pdu) -> Result<Vec<String>, Error> {
@@ -193,16 +184,14 @@ impl Plan {
         let Some(mentions) = mentions else {
             return Ok(Vec::new());
         };
-        let mut highlights: Vec<String> = Vec::new();
+        let mut named: Vec<OwnedUserId> = Vec::new();
         for user in mentions.user_ids.into_iter().take(MAX_MENTIONS) {
-            if self.rooms.is_local(&user)
-                && user != pdu.sender()
-                && !highlights.iter().any(|known| known == user.as_str())
-                && self.is_joined_here(&user).await?
-            {
-                highlights.push(user.to_string());
+            if self.rooms.is_local(&user) && user != pdu.sender() && !named.contains(&user) {
+                named.push(user);
             }
         }
+        let joined = self.joined_here(named).await?;
+        let mut highlights: Vec<String> = joined.iter().map(ToString::to_string).collect();
         if mentions.room {
             let levels = self.levels().await?;
             if levels.user(pdu.sender()) >= levels.notify_room() {

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use hearth_store::{Moment, Store, Topic, View};
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use ruma::{EventId, OwnedEventId};
 
 use crate::{Error, Rooms, StoredEvent, event::EVENTS};
 
-/// How many events are kept in memory.
-const CACHED: usize = 8192;
+/// How many bytes an event with its place in the memory is expected to take, to begin with.
+const USUAL: usize = 2048;
 
 /// The letter of the topics of events.
 const TOPIC: char = 'x';
@@ -25,7 +25,7 @@ pub(crate) fn changed(event_id: &EventId) -> Topic {
 }
 
 /// The events that were read lately.
-pub(crate) struct KnownEvents(Cache<OwnedEventId, Known>);
+pub(crate) struct KnownEvents(Cache<OwnedEventId, Known, ByMemory>);
 
 #[derive(Clone)]
 struct Known {
@@ -34,13 +34,23 @@ struct Known {
     event: Arc<StoredEvent>,
 }
 
-impl Default for KnownEvents {
-    fn default() -> Self {
-        Self(Cache::new(CACHED))
+/// Weighs an event by the bytes that it takes.
+#[derive(Clone)]
+struct ByMemory;
+
+impl Weighter<OwnedEventId, Known> for ByMemory {
+    fn weight(&self, _: &OwnedEventId, known: &Known) -> u64 {
+        // The key and the memory's own links are some sixteen words more.
+        (size_of::<StoredEvent>() + 128 + known.event.pdu.memory()) as u64
     }
 }
 
 impl KnownEvents {
+    /// None yet; at most `bytes` of them.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Cache::with_weighter(bytes / USUAL, bytes as u64, ByMemory))
+    }
+
     /// The event, if it is remembered as it still is.
     fn get(&self, store: &Store, event_id: &EventId) -> Option<Arc<StoredEvent>> {
         let known = self.0.get(event_id)?;

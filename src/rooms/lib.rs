@@ -11,7 +11,7 @@
 //! | what comes from other servers | `receive/`, `remote.rs` |
 //! | the state of a room | `state.rs`, `snapshot.rs` |
 //! | who may see what | `visibility.rs` |
-//! | what a node remembers, and forgets when another one changes it | `known_events.rs`, `known_rooms.rs` |
+//! | what a node remembers, and forgets when another one changes it | `known_events.rs`, `known_rooms.rs`, `known_locals.rs` |
 //! | how a room goes | `purge.rs` |
 //! | what is found by its words | `search.rs` |
 //!
@@ -29,6 +29,7 @@ mod event;
 mod forks;
 mod head;
 mod known_events;
+mod known_locals;
 mod known_rooms;
 mod member;
 mod membership;
@@ -76,7 +77,7 @@ pub use relation::{RelationFilter, RelationPage, Thread};
 pub use remote::{Asked, JoinedState, Message, NoAnswer, Remote, StateIds, Template};
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};
 pub use search::{Match, Question, Reach};
-pub use service::Rooms;
+pub use service::{Memory, Rooms};
 pub use signal::{DevicesToTell, Signals, signal_device_change};
 pub use snapshot::StateChange;
 pub use state::Root;

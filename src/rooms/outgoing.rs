@@ -94,7 +94,7 @@ impl Plan {
         }
         // Who takes part follows from the state, which the number and the root of its tree name.
         let state = self.seen.as_ref().map(|head| (head.number, head.state));
-        let known = &self.rooms.0.shared;
+        let known = &self.rooms.0.known_shared;
         let had_others = || async {
             if let Some(known) = state.and_then(|state| known.get(&state)) {
                 return Ok(known);

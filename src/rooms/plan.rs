@@ -231,6 +231,12 @@ impl Plan {
             .await?)
     }
 
+    /// The head of the room, if this plan leaves its state and its members as they are in the store.
+    pub(crate) fn unmoved(&self) -> Option<&Head> {
+        let seen = self.seen.as_ref()?;
+        (seen.state == self.head.state && self.members.is_empty()).then_some(seen)
+    }
+
     /// The current membership of a user.
     pub(crate) async fn member(&self, user: &UserId) -> Result<Option<Member>, Error> {
         if let Some(member) = self.members.get(user) {

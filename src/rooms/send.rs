@@ -101,9 +101,9 @@ impl Plan {
 
     /// Refuses early, in plain words, who is not in the room.
     async fn check_joined(&self, proposal: &Proposal) -> Result<(), Error> {
-        let member = self.member(&proposal.sender).await?;
-        let is_joined = member.is_some_and(|m| m.membership == crate::Membership::Join);
-        if !is_joined && proposal.event_type != "m.room.member" {
+        let is_about_members = proposal.event_type == "m.room.member";
+        let sender = vec![proposal.sender.clone()];
+        if !is_about_members && self.joined_here(sender).await?.is_empty() {
             return Err(Error::forbidden("you are not in this room"));
         }
         Ok(())

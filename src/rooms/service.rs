@@ -14,6 +14,7 @@ use crate::{
     head::HEADS,
     head::Head,
     known_events::KnownEvents,
+    known_locals::KnownLocals,
     known_rooms::KnownRooms,
     queue::Queues,
     receive::Workers,
@@ -22,8 +23,24 @@ use crate::{
     unread::KnownRead,
 };
 
-/// How many bytes of nodes of state trees are kept in memory.
-const CACHED_NODES: usize = 16 << 20;
+/// How much memory is used for what was read lately.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Bytes of events.
+    pub events: usize,
+    /// Bytes of nodes of state trees.
+    pub states: usize,
+}
+
+impl Default for Memory {
+    /// 16 MiB of events, 8 of states.
+    fn default() -> Self {
+        Self {
+            events: 16 << 20,
+            states: 8 << 20,
+        }
+    }
+}
 
 /// Of how many states is remembered whether other servers are in the room.
 const KNOWN_SHARED: usize = 8192;
@@ -45,8 +62,9 @@ pub(crate) struct Shared {
     pub(crate) known_rooms: KnownRooms,
     pub(crate) tails: Tails,
     /// By the number and the state of a room: whether other servers are in it.
-    pub(crate) shared: Cache<(u64, Root), bool>,
-    pub(crate) read: KnownRead,
+    pub(crate) known_shared: Cache<(u64, Root), bool>,
+    pub(crate) known_read: KnownRead,
+    pub(crate) known_locals: KnownLocals,
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
     pub(crate) workers: Workers,
@@ -62,19 +80,33 @@ impl Rooms {
         key: Arc<SigningKey>,
         server_name: OwnedServerName,
     ) -> Self {
+        Self::with_memory(store, clock, rng, key, server_name, Memory::default())
+    }
+
+    /// As [`Rooms::new`], with as much memory.
+    #[must_use]
+    pub fn with_memory(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        key: Arc<SigningKey>,
+        server_name: OwnedServerName,
+        memory: Memory,
+    ) -> Self {
         Self(Arc::new(Shared {
             store,
             clock,
             rng,
             key,
             server_name,
-            tree: StateTree::new(CACHED_NODES),
-            events: KnownEvents::default(),
+            tree: StateTree::new(memory.states),
+            events: KnownEvents::new(memory.events),
             queues: Queues::default(),
             known_rooms: KnownRooms::default(),
             tails: Tails::default(),
-            shared: Cache::new(KNOWN_SHARED),
-            read: KnownRead::default(),
+            known_shared: Cache::new(KNOWN_SHARED),
+            known_read: KnownRead::default(),
+            known_locals: KnownLocals::default(),
             remote: OnceLock::new(),
             workers: Workers::default(),
         }))

@@ -248,7 +248,7 @@ impl Rooms {
     ) -> Result<Arc<Read>, Error> {
         let signalled = self.signalled(view, [room_id]).await?;
         let signalled = signalled.first().copied().flatten();
-        let (known, key) = (&self.0.read.0, (room_id.to_owned(), user.to_owned()));
+        let (known, key) = (&self.0.known_read.0, (room_id.to_owned(), user.to_owned()));
         if let Some(read) = known.get(&key)
             && (read.signalled, read.joined_at) == (signalled, joined_at)
         {

@@ -93,12 +93,18 @@ impl Node {
             true => Some(reach(config, &store, &clock, &rng, &key, names).await?),
             false => None,
         };
-        let rooms = Rooms::new(
+        // Half of it is the engine's, an eighth for smaller things.
+        let memory = config.store.memory.0;
+        let rooms = Rooms::with_memory(
             store.clone(),
             clock.clone(),
             rng.clone(),
             key.clone(),
             name.clone(),
+            hearth_rooms::Memory {
+                events: memory / 4,
+                states: memory / 8,
+            },
         );
         if let Some(peers) = &peers {
             rooms.connect(Arc::new(peers.clone()));

@@ -113,7 +113,7 @@ async fn folder(config: &Config) -> Result<Arc<dyn Engine>, Error> {
         identity::make_private_folder(&settings.path.join("CURRENT"))?;
         let engine = rocksdb::open(rocksdb::Options {
             path: settings.path,
-            block_cache_bytes: settings.memory.0,
+            block_cache_bytes: settings.memory.0 / 2,
             relaxed: settings.durability == Durability::Relaxed,
             readers: READERS,
         })?;

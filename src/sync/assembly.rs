@@ -58,7 +58,7 @@ pub(crate) async fn read(
     let device_lists = devices.finish(&reading, joined_in(&memberships)).await?;
     // Whose keys the device is told to look at may be new to it.
     let present = presence::read(&reading, joined_in(&memberships), &device_lists.changed).await?;
-    let (users, user, device) = (reading.users(), reading.user(), &session.device_id);
+    let keys = shared.key_counts.read(shared, view, session).await?;
     Ok(Response {
         next_batch: Token {
             position: view.position(),
@@ -71,8 +71,8 @@ pub(crate) async fn read(
         presence: present.events.into(),
         to_device: to_device.events.into(),
         device_lists,
-        device_one_time_keys_count: users.device_one_time_keys_count(view, user, device).await?,
-        device_unused_fallback_key_types: users.unused_fallback_types(view, user, device).await?,
+        device_one_time_keys_count: keys.one_time.clone(),
+        device_unused_fallback_key_types: keys.unused_fallback.clone(),
     })
 }
 

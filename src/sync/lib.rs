@@ -25,6 +25,7 @@ mod fields;
 mod filter;
 mod invites;
 mod joined;
+mod key_counts;
 mod left;
 mod members;
 mod notifications;

@@ -2,20 +2,21 @@
 //!
 //! A request registers before it opens its view, reads, and waits only when there was nothing: whatever is committed after
 //! the view wakes it, because a wake is kept until it is waited for. One task takes all hints in. A room's hint is turned
-//! into its local members by a bounded cache, which every hint that may change a membership empties. Hints may be lost, so
-//! each waiter also looks by itself, slowly; and a task that lags behind wakes everybody.
+//! into its local members by a bounded cache, which every hint that may change a membership empties. Users are known by the
+//! short names of their topics: two who share one are woken together, which costs a look. Hints may be lost, so each waiter also
+//! looks by itself, slowly; and a task that lags behind wakes everybody.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#syncing>
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use hearth_base::{Clock, Millis};
 use hearth_rooms::Rooms;
-use hearth_store::{Hint, Store, Topic};
+use hearth_store::{Hint, Store, Topic, TopicName};
 use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -40,14 +41,15 @@ struct Shared {
     store: Store,
     rooms: Rooms,
     clock: Arc<dyn Clock>,
-    waiting: Mutex<HashMap<OwnedUserId, Vec<Arc<Notify>>>>,
+    waiting: Mutex<HashMap<TopicName, Vec<Arc<Notify>>>>,
     members: Cache<OwnedRoomId, Members, ByMembers>,
     closing: watch::Sender<bool>,
 }
 
 #[derive(Clone)]
 struct Members {
-    users: Arc<HashSet<OwnedUserId>>,
+    /// Sorted.
+    users: Arc<[TopicName]>,
     read_at: Millis,
 }
 
@@ -62,7 +64,7 @@ impl Weighter<OwnedRoomId, Members> for ByMembers {
 
 /// A request that may wait. Taken before the view is opened; given back when dropped.
 pub struct Waiter {
-    user: OwnedUserId,
+    user: TopicName,
     notify: Arc<Notify>,
     notifier: Notifier,
     closing: watch::Receiver<bool>,
@@ -114,16 +116,16 @@ impl Notifier {
     /// Registers a request of `user`.
     #[must_use]
     pub fn register(&self, user: &UserId) -> Waiter {
-        let notify = Arc::new(Notify::new());
+        let (user, notify) = (self.0.name(user.as_str()), Arc::new(Notify::new()));
         self.0
             .waiting
             .lock()
-            .entry(user.to_owned())
+            .entry(user)
             .or_default()
             .push(notify.clone());
         metrics::gauge!("hearth_sync_requests").increment(1.0);
         Waiter {
-            user: user.to_owned(),
+            user,
             notify,
             closing: self.0.closing.subscribe(),
             notifier: self.clone(),
@@ -143,7 +145,8 @@ impl Notifier {
         for (room, except) in rooms {
             let topic = Topic::new('r', room.as_str());
             self.0.store.hints().moved().note(&[topic]);
-            self.0.wake_room(&room, except.as_deref()).await;
+            let except = except.map(|user| self.0.name(user.as_str()));
+            self.0.wake_room(&room, except).await;
         }
     }
 
@@ -198,6 +201,10 @@ async fn take_in(weak: &Weak<Shared>, received: Result<Hint, RecvError>) -> bool
 }
 
 impl Shared {
+    fn name(&self, user: &str) -> TopicName {
+        self.store.hints().moved().name('u', user)
+    }
+
     async fn wake(&self, hint: &Hint) {
         let concerns = |kind| {
             let parts = hint.topics.iter().filter_map(Topic::parts);
@@ -219,7 +226,7 @@ impl Shared {
         }
     }
 
-    async fn wake_room(&self, room: &OwnedRoomId, except: Option<&UserId>) {
+    async fn wake_room(&self, room: &OwnedRoomId, except: Option<TopicName>) {
         if self.waiting.lock().is_empty() {
             return;
         }
@@ -232,7 +239,7 @@ impl Shared {
         }
     }
 
-    async fn members_of(&self, room: &OwnedRoomId) -> Result<Arc<HashSet<OwnedUserId>>, Error> {
+    async fn members_of(&self, room: &OwnedRoomId) -> Result<Arc<[TopicName]>, Error> {
         let now = self.clock.now();
         if let Some(known) = self.members.get(room)
             && now.since(known.read_at) < FRESH
@@ -241,13 +248,10 @@ impl Shared {
         }
         // Opened after the hint came, so it holds the change that the hint is of.
         let view = self.store.view().await?;
-        let users: Arc<HashSet<_>> = Arc::new(
-            self.rooms
-                .local_members(&view, room)
-                .await?
-                .into_iter()
-                .collect(),
-        );
+        let users = self.rooms.local_members(&view, room).await?;
+        let mut users: Vec<_> = users.iter().map(|user| self.name(user.as_str())).collect();
+        users.sort_unstable();
+        let users: Arc<[_]> = users.into();
         let read = Members {
             users: users.clone(),
             read_at: now,
@@ -257,25 +261,24 @@ impl Shared {
     }
 
     fn wake_user(&self, user: &str) {
-        let Ok(user) = <&UserId>::try_from(user) else {
-            return;
-        };
-        if let Some(waiters) = self.waiting.lock().get(user) {
+        if let Some(waiters) = self.waiting.lock().get(&self.name(user)) {
             notify(waiters);
         }
     }
 
     /// Looks at whichever are fewer, those who wait or the members.
-    fn wake_among(&self, members: &HashSet<OwnedUserId>, except: Option<&UserId>) {
+    fn wake_among(&self, members: &[TopicName], except: Option<TopicName>) {
         let waiting = self.waiting.lock();
-        let is_meant = |user: &&OwnedUserId| except != Some(&***user);
+        let is_meant = |user: &&TopicName| except != Some(**user);
         if members.len() <= waiting.len() {
             let meant = members.iter().filter(is_meant);
             for waiters in meant.filter_map(|user| waiting.get(user)) {
                 notify(waiters);
             }
         } else {
-            let here = waiting.iter().filter(|(user, _)| members.contains(*user));
+            let here = waiting
+                .iter()
+                .filter(|(user, _)| members.binary_search(user).is_ok());
             for (_, waiters) in here.filter(|(user, _)| is_meant(user)) {
                 notify(waiters);
             }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error, Notifier, Response, StateForm, Token, Woken, assembly, echo,
+    key_counts::KnownKeyCounts,
     members::KnownMembers,
     presence::{self, Announced},
     quiet::{self, Quiet},
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) announced: Announced,
     pub(crate) verdicts: Verdicts,
     pub(crate) quiet: Quiet,
+    pub(crate) key_counts: KnownKeyCounts,
     notifier: Notifier,
 }
 
@@ -85,6 +87,7 @@ impl Sync {
             announced: Announced::default(),
             verdicts: Verdicts::default(),
             quiet: Quiet::default(),
+            key_counts: KnownKeyCounts::default(),
             notifier,
         });
         tokio::spawn(presence::announce(Arc::downgrade(&shared), closing));

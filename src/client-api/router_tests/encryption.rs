@@ -10,6 +10,12 @@ async fn device(client: &Client<'_>) -> String {
     me["device_id"].as_str().unwrap().to_owned()
 }
 
+/// What the next answer says of the one-time keys of a device.
+async fn keys_left(client: &Client<'_>) -> Value {
+    let answer = client.get("/sync").await.ok();
+    answer["device_one_time_keys_count"]["signed_curve25519"].clone()
+}
+
 fn one_time_keys(text: &str) -> Value {
     let key = json!({ "key": text, "signatures": {} });
     json!({ "one_time_keys": { "signed_curve25519:AAAA": key } })
@@ -30,6 +36,7 @@ async fn keys_are_uploaded_queried_and_claimed() {
         .await
         .ok();
     assert_eq!(answer["one_time_key_counts"]["signed_curve25519"], 0);
+    assert_eq!(keys_left(&alice).await, 0);
     let mut other = keys.clone();
     other["device_id"] = "OTHER".into();
     let refused = alice
@@ -40,6 +47,7 @@ async fn keys_are_uploaded_queried_and_claimed() {
     assert_eq!(answer["one_time_key_counts"]["signed_curve25519"], 1);
     let refused = alice.post("/keys/upload", one_time_keys("y")).await;
     refused.refused(400, "M_INVALID_PARAM");
+    assert_eq!(keys_left(&alice).await, 1);
 
     let wanted = json!({ "device_keys": { &alice.user: [], "@x:elsewhere.test": [] } });
     let answer = bob.post("/keys/query", wanted).await.ok();
@@ -53,6 +61,7 @@ async fn keys_are_uploaded_queried_and_claimed() {
     let answer = bob.post("/keys/claim", wanted.clone()).await.ok();
     let claimed = &answer["one_time_keys"][&alice.user][&phone];
     assert_eq!(claimed["signed_curve25519:AAAA"]["key"], "x");
+    assert_eq!(keys_left(&alice).await, 0);
     let answer = bob.post("/keys/claim", wanted).await.ok();
     assert!(answer["one_time_keys"][&alice.user].is_null());
 }

@@ -1,8 +1,9 @@
 //! RocksDB: the engine of a single node.
 //!
 //! One thread, the committer, is the only writer: it drains a bounded queue, checks assertions, assigns positions and
-//! writes each group of waiting batches with a single sync of the write-ahead log. Reads are served in place while the
-//! answer is in memory and go to a few threads when it is not, so that no async worker ever waits for the disk.
+//! writes each group of waiting batches with a single sync of the write-ahead log. After each group it makes a view, which all
+//! who ask until the next one share. Reads are served in place while the answer is in memory and go to a few threads when it
+//! is not, so that no async worker ever waits for the disk.
 //!
 //! A store is one folder with a column family for each [`crate::Family`]; a key is the number of its table, one byte,
 //! and the key itself. This folder must never leak a type of RocksDB to its callers.
@@ -22,8 +23,6 @@ use self::{
     committer::{Committer, QUEUE, Request},
     opened::Place,
     readers::Readers,
-    snapshot::Still,
-    view::RocksView,
 };
 use crate::{Batch, CommitError, Committed, Engine, EngineView, Error, Read, TableId};
 
@@ -81,7 +80,6 @@ pub struct RocksEngine {
     place: Arc<Place>,
     queue: mpsc::Sender<Request>,
     committer: Option<thread::JoinHandle<()>>,
-    readers: Arc<Readers>,
     /// Held while a backup runs: two at once would write the same files.
     backing_up: Arc<Mutex<()>>,
 }
@@ -94,7 +92,7 @@ pub struct RocksEngine {
 /// what is there cannot be read.
 pub fn open(options: Options) -> Result<Arc<RocksEngine>, Error> {
     let readers = Arc::new(Readers::start(options.readers)?);
-    let place = Arc::new(Place::open(options)?);
+    let place = Arc::new(Place::open(options, readers)?);
     let (queue, requests) = mpsc::channel(QUEUE);
     let committer = Committer::new(place.clone(), requests);
     let committer = start("store-commit", move || committer.run())?;
@@ -102,7 +100,6 @@ pub fn open(options: Options) -> Result<Arc<RocksEngine>, Error> {
         place,
         queue,
         committer: Some(committer),
-        readers,
         backing_up: Arc::default(),
     }))
 }
@@ -131,8 +128,8 @@ impl RocksEngine {
 
 impl Engine for RocksEngine {
     fn view(&self) -> Read<Arc<dyn EngineView>> {
-        match self.place.current() {
-            Ok(db) => RocksView::open(Still::now(db), self.readers.clone()),
+        match self.place.view() {
+            Ok(view) => Read::ready(view),
             Err(error) => Read::failed(error),
         }
     }

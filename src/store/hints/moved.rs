@@ -20,7 +20,7 @@ const REMEMBERED: usize = 200_000;
 pub struct Moment(u64);
 
 /// A topic in eight bytes. Two topics may share a name: then the one seems to move with the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(u64);
 
 /// When topics last moved.

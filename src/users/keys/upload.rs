@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use hearth_store::{Batch, Direction, Json, SCAN_LIMIT, View};
+use hearth_store::{Batch, Direction, Json, SCAN_LIMIT, Topic, View};
 use ruma::{
     CanonicalJsonObject, DeviceId, OneTimeKeyAlgorithm, OwnedOneTimeKeyId, UInt, UserId,
     api::client::keys::upload_keys::v3::Request,
@@ -59,6 +59,10 @@ impl Users {
             .collect();
         plan_one_time_keys(view, batch, user, device, &request.one_time_keys, left).await?;
         plan_fallback_keys(view, batch, user, device, &request.fallback_keys).await?;
+        if !request.one_time_keys.is_empty() || !request.fallback_keys.is_empty() {
+            // How many there are may be remembered.
+            batch.wake(Topic::new('u', user.as_str()));
+        }
         Ok(changed)
     }
 

@@ -9,7 +9,7 @@ use super::{
     super::group::{self, GROUP, GROUP_BYTES, Group, Stored, weight},
     opened::{Opened, Place, stored},
 };
-use crate::{Batch, CommitError, Committed, Error, TableId};
+use crate::{Batch, CommitError, Committed, EngineView as _, Error, TableId};
 
 /// How many requests wait at most; further callers wait to be let in.
 pub(super) const QUEUE: usize = 1024;
@@ -126,11 +126,15 @@ impl Committer {
     /// Writes `batches` as one group; an outcome for each, or the error that all of them met.
     fn write(&mut self, batches: Vec<Batch>) -> Result<Vec<Result<Committed, CommitError>>, Error> {
         self.recover()?;
-        let opened = self.place.current()?;
-        let mut group = Group::begin(&*opened, opened.head()?);
+        let view = self.place.view()?;
+        let opened = view.opened();
+        let mut group = Group::begin(&**opened, view.position());
         let outcomes = batches.into_iter().map(|batch| group.add(batch)).collect();
-        let written = write(&opened, group.plan());
+        let plan = group.plan();
+        let head = plan.head;
+        let written = write(opened, plan);
         self.note(written)?;
+        self.place.show(opened.clone(), head);
         Ok(outcomes)
     }
 
@@ -139,7 +143,8 @@ impl Committer {
             return Ok(());
         }
         self.recover()?;
-        let opened = self.place.current()?;
+        let view = self.place.view()?;
+        let opened = view.opened();
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(
             opened.family(table.family)?,
@@ -147,7 +152,9 @@ impl Committer {
             stored(table, &range.end),
         );
         let written = opened.write(batch);
-        self.note(written)
+        self.note(written)?;
+        self.place.show(opened.clone(), view.position());
+        Ok(())
     }
 
     /// Remembers that a write failed.

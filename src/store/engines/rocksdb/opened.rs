@@ -14,11 +14,9 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use rocksdb::{
-    ColumnFamily, DB, ErrorKind, ReadOptions, WriteBatch, WriteOptions, statistics::Ticker,
-};
+use rocksdb::{ColumnFamily, DB, ErrorKind, WriteBatch, WriteOptions, statistics::Ticker};
 
-use super::{Counts, Options, closed, tuning};
+use super::{Counts, Options, closed, readers::Readers, tuning, view::RocksView};
 use crate::{Error, Family, Position, TableId};
 
 /// The table of the store itself.
@@ -104,22 +102,8 @@ impl Opened {
 
     /// The newest head of the log. May wait for the disk.
     pub(super) fn head(&self) -> Result<Position, Error> {
-        self.head_with(&ReadOptions::default()).map_err(error)?
-    }
-
-    /// The head of the log as `reading` sees it; the outer error may be that memory alone does not tell.
-    pub(super) fn head_with(
-        &self,
-        reading: &ReadOptions,
-    ) -> Result<Result<Position, Error>, rocksdb::Error> {
-        let family = match self.family(STORE.family) {
-            Ok(family) => family,
-            Err(error) => return Ok(Err(error)),
-        };
-        let found = self
-            .db
-            .get_pinned_cf_opt(family, stored(STORE, HEAD), reading)?;
-        Ok(found.map_or(Ok(Position::ZERO), |bytes| crate::codec::decode(&bytes)))
+        let found = self.value(STORE, HEAD)?;
+        found.map_or(Ok(Position::ZERO), |bytes| crate::codec::decode(&bytes))
     }
 
     /// The stored key of the head of the log.
@@ -157,42 +141,74 @@ pub(super) fn error(error: rocksdb::Error) -> Error {
     }
 }
 
-/// Holds the database of a folder, or nothing while it is closed.
+/// Holds the newest view of the database of a folder, or nothing while it is closed.
 pub(super) struct Place {
     options: Options,
-    opened: RwLock<Option<Arc<Opened>>>,
+    readers: Arc<Readers>,
+    newest: RwLock<Option<Arc<RocksView>>>,
     commits: AtomicU64,
     groups: AtomicU64,
     /// Of databases that are closed by now.
     syncs: AtomicU64,
+    /// The metrics of commits and of groups.
+    told: [metrics::Counter; 2],
 }
 
 impl Place {
-    pub(super) fn open(options: Options) -> Result<Self, Error> {
-        let opened = Opened::open(&options)?;
-        Ok(Self {
+    pub(super) fn open(options: Options, readers: Arc<Readers>) -> Result<Self, Error> {
+        let place = Self {
             options,
-            opened: RwLock::new(Some(Arc::new(opened))),
+            readers,
+            newest: RwLock::new(None),
             commits: AtomicU64::default(),
             groups: AtomicU64::default(),
             syncs: AtomicU64::default(),
-        })
+            told: [
+                metrics::counter!("hearth_store_commits_total"),
+                metrics::counter!("hearth_store_groups_total"),
+            ],
+        };
+        place.put(Arc::new(Opened::open(&place.options)?))?;
+        Ok(place)
+    }
+
+    /// All that was written, until something else is.
+    pub(super) fn view(&self) -> Result<Arc<RocksView>, Error> {
+        self.newest.read().clone().ok_or_else(closed)
     }
 
     /// The database. Not to be kept for longer than a request: see [`Place::reopen`].
     pub(super) fn current(&self) -> Result<Arc<Opened>, Error> {
-        self.opened.read().clone().ok_or_else(closed)
+        Ok(self.view()?.opened().clone())
+    }
+
+    /// Has everybody see what is written by now, with which the log ends at `position`. Only for who writes.
+    pub(super) fn show(&self, opened: Arc<Opened>, position: Position) {
+        let view = Arc::new(RocksView::now(opened, position, self.readers.clone()));
+        let old = self.newest.write().replace(view);
+        drop(old);
+    }
+
+    fn put(&self, opened: Arc<Opened>) -> Result<(), Error> {
+        let head = opened.head()?;
+        self.show(opened, head);
+        Ok(())
     }
 
     pub(super) fn count(&self, commits: u64) {
         self.commits.fetch_add(commits, Ordering::Relaxed);
         self.groups.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("hearth_store_commits_total").increment(commits);
-        metrics::counter!("hearth_store_groups_total").increment(1);
+        let [told_commits, told_groups] = &self.told;
+        told_commits.increment(commits);
+        told_groups.increment(1);
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let open = self.opened.read().as_ref().map_or(0, |o| o.syncs());
+        let open = self
+            .newest
+            .read()
+            .as_ref()
+            .map_or(0, |v| v.opened().syncs());
         Counts {
             commits: self.commits.load(Ordering::Relaxed),
             groups: self.groups.load(Ordering::Relaxed),
@@ -209,15 +225,14 @@ impl Place {
         probe(&self.options.path)?;
         if let Some(old) = self.take() {
             if !alone(&old) {
-                *self.opened.write() = Some(old);
+                self.put(old)?;
                 return Err(Error::Unavailable(
                     "reads from before a failure of the disk still run".to_owned(),
                 ));
             }
             drop(old);
         }
-        let opened = Opened::open(&self.options)?;
-        *self.opened.write() = Some(Arc::new(opened));
+        self.put(Arc::new(Opened::open(&self.options)?))?;
         tracing::warn!("the store is open again after a failure of the disk");
         Ok(())
     }
@@ -237,7 +252,7 @@ impl Place {
     }
 
     fn take(&self) -> Option<Arc<Opened>> {
-        let old = self.opened.write().take()?;
+        let old = self.newest.write().take()?.opened().clone();
         self.syncs.fetch_add(old.syncs(), Ordering::Relaxed);
         Some(old)
     }

@@ -42,7 +42,7 @@ impl Still {
     }
 
     /// What the snapshot is of.
-    pub(super) fn opened(&self) -> &Opened {
+    pub(super) fn opened(&self) -> &Arc<Opened> {
         &self.db
     }
 

@@ -8,7 +8,7 @@ use rocksdb::ErrorKind;
 use tokio::sync::oneshot;
 
 use super::{
-    opened::{error, stored},
+    opened::{Opened, error, stored},
     readers::Readers,
     snapshot::{Still, Tier},
 };
@@ -28,69 +28,46 @@ pub(super) struct RocksView {
 }
 
 impl RocksView {
-    /// A view of `still`, once its position is known.
-    pub(super) fn open(still: Still, readers: Arc<Readers>) -> Read<Arc<dyn EngineView>> {
-        let still = Arc::new(still);
-        let head = still.opened().head_with(still.reading(Tier::Memory));
-        match head {
-            Ok(Ok(position)) => Read::ready(Arc::new(Self {
-                still,
-                readers,
-                position,
-            })),
-            Ok(Err(error)) => Read::failed(error),
-            Err(e) if e.kind() == ErrorKind::Incomplete => {
-                let pool = readers.clone();
-                later(&pool, still, move |still| {
-                    let position = still
-                        .opened()
-                        .head_with(still.reading(Tier::Anywhere))
-                        .map_err(error)??;
-                    let still = still.clone();
-                    Ok(Arc::new(Self {
-                        still,
-                        readers,
-                        position,
-                    }) as Arc<dyn EngineView>)
-                })
-            }
-            Err(e) => Read::failed(error(e)),
+    /// A view of `db` as it is now, when its log ends at `position`.
+    pub(super) fn now(db: Arc<Opened>, position: Position, readers: Arc<Readers>) -> Self {
+        Self {
+            still: Arc::new(Still::now(db)),
+            readers,
+            position,
         }
     }
 
+    /// The database that it is of.
+    pub(super) fn opened(&self) -> &Arc<Opened> {
+        self.still.opened()
+    }
+
+    /// Has `job` done by a reader.
     fn later<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Arc<Still>) -> Result<T, Error> + Send + 'static,
+        job: impl FnOnce(&Still) -> Result<T, Error> + Send + 'static,
     ) -> Read<T> {
-        later(&self.readers, self.still.clone(), job)
-    }
-}
-
-/// Has `job` done by a reader.
-fn later<T: Send + 'static>(
-    readers: &Readers,
-    still: Arc<Still>,
-    job: impl FnOnce(&Arc<Still>) -> Result<T, Error> + Send + 'static,
-) -> Read<T> {
-    let (reply, answer) = oneshot::channel();
-    let queued = readers.submit(Box::new(move || {
-        // Who asked may have gone away while this waited.
-        if !reply.is_closed() {
-            let done = job(&still);
-            drop(still);
-            drop(reply.send(done));
-        }
-    }));
-    match queued {
-        Ok(()) => Read::Later(
-            async move {
-                answer
-                    .await
-                    .unwrap_or_else(|_| Err(Error::Unavailable("a read was given up".to_owned())))
+        let still = self.still.clone();
+        let (reply, answer) = oneshot::channel();
+        let queued = self.readers.submit(Box::new(move || {
+            // Who asked may have gone away while this waited.
+            if !reply.is_closed() {
+                let done = job(&still);
+                drop(still);
+                drop(reply.send(done));
             }
-            .boxed(),
-        ),
-        Err(error) => Read::failed(error),
+        }));
+        match queued {
+            Ok(()) => Read::Later(
+                async move {
+                    answer.await.unwrap_or_else(|_| {
+                        Err(Error::Unavailable("a read was given up".to_owned()))
+                    })
+                }
+                .boxed(),
+            ),
+            Err(error) => Read::failed(error),
+        }
     }
 }
 
