@@ -15,7 +15,7 @@ quiet=""
 if [ -x "$CARGO_TARGET_DIR/release/hearth" ]; then
     quiet="--quiet"
 else
-    echo "building; the first time takes twenty to thirty minutes on two cores, since the database is compiled too"
+    echo "building; the first time takes thirty to forty minutes on two cores, since the database is compiled too"
 fi
 cargo build $quiet --release --locked --package hearth-server --bin hearth
 

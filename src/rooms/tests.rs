@@ -6,6 +6,7 @@ mod away;
 mod creation;
 mod history;
 mod membership;
+mod naming;
 mod purging;
 mod queueing;
 mod reading;

@@ -12,7 +12,7 @@ use crate::{
     signal::{SIGNALS, signal_device_change},
 };
 
-async fn unread(house: &House, room: &OwnedRoomId, name: &str) -> Unread {
+pub(super) async fn unread(house: &House, room: &OwnedRoomId, name: &str) -> Unread {
     let view = house.view().await;
     let head = house.rooms.head(&view, room).await.unwrap().unwrap();
     let member = house
@@ -420,25 +420,6 @@ async fn what_is_remembered_of_an_end_learns_what_comes() {
     sent.unwrap();
     assert_eq!(traits(&house, &room).await, [[true, true, true, false]; 2]);
     assert_eq!(unread(&house, &room, "bob").await.all.highlights, 1);
-}
-
-#[tokio::test]
-async fn who_left_is_not_named_and_who_came_back_is() {
-    let house = House::open();
-    let room = house.company(&["alice", "bob"]).await;
-    house.say(&room, "alice", "hello bob").await;
-    assert_eq!(unread(&house, &room, "bob").await.all.highlights, 1);
-    house.act(&room, "bob", "bob", Act::Leave).await.unwrap();
-    house.say(&room, "alice", "where is bob").await;
-    let content = json!({ "msgtype": "m.text", "body": "here" });
-    let refused = house.send(&room, "bob", "m.room.message", content).await;
-    assert!(is_forbidden(&refused), "{refused:?}");
-    house.act(&room, "alice", "bob", Act::Invite).await.unwrap();
-    house.act(&room, "bob", "bob", Act::Join).await.unwrap();
-    assert_eq!(unread(&house, &room, "bob").await.all.highlights, 0);
-    house.say(&room, "alice", "bob is back").await;
-    assert_eq!(unread(&house, &room, "bob").await.all.highlights, 1);
-    house.say(&room, "bob", "I am").await;
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ pub(super) struct Keeper {
     looked: Option<Instant>,
     /// Before the last beat that was written.
     renewed: Option<Instant>,
+    /// Whether the last look came to its end; else there will be another soon.
+    is_done: bool,
     /// Told to be over, and to be given back with the next look.
     parting: BTreeSet<String>,
 }
@@ -56,6 +58,7 @@ impl Keeper {
             neglected: BTreeMap::new(),
             looked: None,
             renewed: None,
+            is_done: false,
             parting: BTreeSet::new(),
         }
     }
@@ -69,12 +72,13 @@ impl Keeper {
             let shared = self.shared.clone();
             tokio::select! {
                 _ = end.wait_for(|end| *end) => break,
-                _ = ticks.tick(), if shared.has_others || self.renewed.is_none() => {}
+                _ = ticks.tick(), if shared.has_others || !self.is_done => {}
                 () = shared.bell.notified() => {}
                 () = told(&mut self.hints) => {}
             }
             let done = timeout(tempo.patience, self.look()).await;
             let done = done.unwrap_or_else(|_| Err(Error::Unavailable("no answer".to_owned())));
+            self.is_done = done.is_ok();
             if let Err(error) = done {
                 tracing::debug!(%error, "the leases were not looked after");
             }
