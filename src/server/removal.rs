@@ -75,6 +75,10 @@ mod tests {
     /// The clock that is paused moves on whenever nothing else happens, so a pause of a minute takes no time. The store has a
     /// thread of its own, which takes some: what was asked of it is waited for while the clock stands still.
     #[tokio::test(start_paused = true)]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "blocks a thread that is there for it, which stops the clock"
+    )]
     async fn what_all_forgot_goes_while_the_server_runs_and_it_stops_when_told() {
         let folder = tempfile::tempdir().unwrap();
         let engine = rocksdb::open(rocksdb::Options::at(folder.path())).unwrap();
