@@ -66,6 +66,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
         rng.clone(),
         Arc::new(key()),
         name.clone(),
+        hearth_rooms::Memory::default(),
     );
     let users = Users::new(store.clone(), clock.clone(), rng, name, Limits::default());
     let (sync, session, room) = runtime.block_on(async {

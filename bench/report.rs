@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use crate::{Failure, chart, measure::Sample, scenarios::ALL};
 
-/// Between these lines of `docs/performance.md` everything is generated.
+/// Between these lines of a page everything is generated.
 const MARKERS: (&str, &str) = ("<!-- generated: begin -->\n", "<!-- generated: end -->\n");
 
 const HEAD: &str = "| scenario | server | a second | p50 ms | p95 ms | p99 ms | CPU s / 1,000 | resident MB | Synapse's CPU, times |\n\
                     |---|---|---|---|---|---|---|---|---|\n";
 
 /// The folder of the results.
-pub(crate) fn root() -> PathBuf {
+fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -119,14 +119,6 @@ pub(crate) fn write(new: &[Sample]) -> Result<(), Failure> {
     let mut samples = results()?;
     samples.retain(|sample| !sample.scenario.starts_with("scale_"));
     fs::write(root().join("results.svg"), chart::draw(&samples))?;
-    let page = root().join("../docs/performance.md");
-    let text = fs::read_to_string(&page)?;
-    let (before, rest) = text
-        .split_once(MARKERS.0)
-        .ok_or("docs/performance.md has no marker")?;
-    let (_, after) = rest
-        .split_once(MARKERS.1)
-        .ok_or("docs/performance.md has no second marker")?;
     let scenarios: String = ALL
         .iter()
         .map(|s| format!("| `{}` | {} |\n", s.name, s.about))
@@ -135,11 +127,21 @@ pub(crate) fn write(new: &[Sample]) -> Result<(), Failure> {
         "{}\n| scenario | one operation |\n|---|---|\n{scenarios}",
         table(&samples)
     );
-    fs::write(
-        &page,
-        format!("{before}{}{generated}{}{after}", MARKERS.0, MARKERS.1),
-    )?;
-    Ok(())
+    rewrite("docs/performance.md", &generated)
+}
+
+/// Puts `generated` between the markers of a page, and leaves the rest of it as it is.
+pub(crate) fn rewrite(page: &str, generated: &str) -> Result<(), Failure> {
+    let path = root().join("..").join(page);
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text
+        .split_once(MARKERS.0)
+        .ok_or_else(|| format!("{page} has no marker"))?;
+    let (_, after) = rest
+        .split_once(MARKERS.1)
+        .ok_or_else(|| format!("{page} has no second marker"))?;
+    let text = format!("{before}{}{generated}{}{after}", MARKERS.0, MARKERS.1);
+    Ok(fs::write(&path, text)?)
 }
 
 /// What was measured now, and before what was not.

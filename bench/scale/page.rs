@@ -1,35 +1,17 @@
 //! Owns the table of `docs/scaling.md`, which is generated from `bench/results.json`. Must never drop what another run measured.
 
-use std::fs;
-
 use crate::{
     Failure,
     measure::Sample,
     report::{self, figure},
 };
 
-/// The table between these lines of the page.
-const MARKERS: (&str, &str) = ("<!-- generated: begin -->\n", "<!-- generated: end -->\n");
-
 /// The parts, as the columns name them.
 const PARTS: [&str; 4] = ["nodes", "postgresql", "redis", "load"];
 
 /// Writes the table of everything that was measured.
 pub(super) fn write() -> Result<(), Failure> {
-    let page = report::root().join("../docs/scaling.md");
-    let text = fs::read_to_string(&page)?;
-    let (before, rest) = text
-        .split_once(MARKERS.0)
-        .ok_or("docs/scaling.md has no marker")?;
-    let (_, after) = rest
-        .split_once(MARKERS.1)
-        .ok_or("docs/scaling.md has no second marker")?;
-    let table = table(&report::results()?);
-    fs::write(
-        &page,
-        format!("{before}{}{table}{}{after}", MARKERS.0, MARKERS.1),
-    )?;
-    Ok(())
+    report::rewrite("docs/scaling.md", &table(&report::results()?))
 }
 
 /// Those who wait, and then what is sent, each for every number of nodes.

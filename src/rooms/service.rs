@@ -79,18 +79,6 @@ impl Rooms {
         rng: Arc<dyn Rng>,
         key: Arc<SigningKey>,
         server_name: OwnedServerName,
-    ) -> Self {
-        Self::with_memory(store, clock, rng, key, server_name, Memory::default())
-    }
-
-    /// As [`Rooms::new`], with as much memory.
-    #[must_use]
-    pub fn with_memory(
-        store: Store,
-        clock: Arc<dyn Clock>,
-        rng: Arc<dyn Rng>,
-        key: Arc<SigningKey>,
-        server_name: OwnedServerName,
         memory: Memory,
     ) -> Self {
         Self(Arc::new(Shared {

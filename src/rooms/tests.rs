@@ -52,6 +52,7 @@ impl House {
                 Arc::new(SeededRng::new(seed)),
                 key.clone(),
                 name.clone(),
+                crate::Memory::default(),
             )
         };
         Self {

@@ -95,7 +95,7 @@ impl Node {
         };
         // Half of it is the engine's, an eighth for smaller things.
         let memory = config.store.memory.0;
-        let rooms = Rooms::with_memory(
+        let rooms = Rooms::new(
             store.clone(),
             clock.clone(),
             rng.clone(),

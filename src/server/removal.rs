@@ -65,7 +65,7 @@ mod tests {
 
     use hearth_base::{Millis, SeededRng};
     use hearth_protocol::SigningKey;
-    use hearth_rooms::{Act, MemberChange, NewRoom};
+    use hearth_rooms::{Act, MemberChange, Memory, NewRoom};
     use hearth_store::{Batch, MemoryHints, Store, engines::rocksdb, leases};
     use ruma::{server_name, user_id};
     use tokio::{runtime::Handle, task::spawn_blocking};
@@ -87,7 +87,14 @@ mod tests {
         let key = SigningKey::generate(&name, "ed25519:1", [1; 32]).unwrap();
         let clock = hearth_base::ManualClock::at(Millis(1_000));
         let rng = Arc::new(SeededRng::new(1));
-        let rooms = Rooms::new(store.clone(), Arc::new(clock), rng, Arc::new(key), name);
+        let rooms = Rooms::new(
+            store.clone(),
+            Arc::new(clock),
+            rng,
+            Arc::new(key),
+            name,
+            Memory::default(),
+        );
         let (stop, stopping) = watch::channel(false);
         let node = leases::NodeId([1; 8]);
         let leases = leases::Leases::join(store.clone(), node, leases::About::default());

@@ -4,7 +4,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#e2e-extensions-to-sync>
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use hearth_store::{Moment, View};
 use hearth_users::Session;
@@ -12,12 +12,14 @@ use quick_cache::sync::Cache;
 use ruma::{OneTimeKeyAlgorithm, OwnedDeviceId, OwnedUserId, UInt};
 use tokio::time::Instant;
 
-use crate::{Error, quiet::moved, service::Shared};
+use crate::{
+    Error,
+    quiet::{FRESH, moved},
+    service::Shared,
+};
 
 /// Of how many devices it is remembered.
 const DEVICES: usize = 10_000;
-/// After this long it is counted again, in case that a hint was lost.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// The counts that were read lately.
 pub(crate) struct KnownKeyCounts(Cache<(OwnedUserId, OwnedDeviceId), Arc<KeyCounts>>);

@@ -26,7 +26,7 @@ const DEVICES: usize = 10_000;
 /// What a device without rooms counts as.
 const WEIGHT: u64 = 64;
 /// After this long a device is looked after again, in case that a hint was lost.
-const FRESH: Duration = Duration::from_secs(60);
+pub(crate) const FRESH: Duration = Duration::from_secs(60);
 
 type Device = (OwnedUserId, OwnedDeviceId);
 

@@ -43,7 +43,14 @@ impl House {
         let name = server_name!("home").to_owned();
         let key = Arc::new(SigningKey::generate(&name, "ed25519:1", [1; 32]).unwrap());
         let (time, rng) = (Arc::new(clock.clone()), Arc::new(SeededRng::new(1)));
-        let rooms = Rooms::new(store.clone(), time.clone(), rng.clone(), key, name.clone());
+        let rooms = Rooms::new(
+            store.clone(),
+            time.clone(),
+            rng.clone(),
+            key,
+            name.clone(),
+            hearth_rooms::Memory::default(),
+        );
         let users = Users::new(store.clone(), time.clone(), rng, name, Limits::default());
         Self {
             sync: Sync::new(store.clone(), rooms.clone(), users.clone(), time),

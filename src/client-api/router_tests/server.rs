@@ -85,7 +85,14 @@ impl Server {
             ..Limits::default()
         };
         let key = Arc::new(SigningKey::generate(&name, "ed25519:1", [7; 32]).unwrap());
-        let rooms = Rooms::new(store.clone(), clock.clone(), rng.clone(), key, name.clone());
+        let rooms = Rooms::new(
+            store.clone(),
+            clock.clone(),
+            rng.clone(),
+            key,
+            name.clone(),
+            hearth_rooms::Memory::default(),
+        );
         let users = Users::new(
             store.clone(),
             clock.clone(),

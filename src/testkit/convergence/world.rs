@@ -106,6 +106,7 @@ impl World {
             Arc::new(SeededRng::new(self.rng.number())),
             key.clone(),
             name.clone(),
+            hearth_rooms::Memory::default(),
         );
         rooms.connect(Arc::new(Link {
             own: name.clone(),
