@@ -4,7 +4,7 @@
 //! A hint says that the log moved for a topic. It may be lost, repeated or late: whoever waits also polls, slowly.
 //! Ephemeral values (typing, user-interactive sessions, rate-limit counters) live for a while and are gone.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -23,6 +23,10 @@ pub use memory::MemoryHints;
 pub use moved::{Moment, Moved, TopicName};
 pub use redis::RedisHints;
 pub use replay::Replay;
+
+/// After this long whatever a node remembers is read again although no hint has named it. Nothing should need that, as lost hints are
+/// made good by [`Replay`] within about a second.
+pub const FRESH: Duration = Duration::from_secs(600);
 
 /// Whom a change concerns, as bytes that the domain chooses (a room, a user). The store does not look inside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -17,6 +17,7 @@ pub mod hints;
 pub mod leases;
 pub mod migrate;
 mod read;
+mod seen;
 #[cfg(test)]
 mod suite;
 mod table;
@@ -26,9 +27,10 @@ pub use batch::{Batch, Committed, Position, Slot};
 pub use codec::{Json, Part, ReadPart, Reader, Writer};
 pub use engine::{Direction, Engine, EngineView, Pairs};
 pub use hints::{
-    Hint, Hints, Lifetime, MemoryHints, Moment, Moved, RedisHints, Replay, Topic, TopicName,
+    FRESH, Hint, Hints, Lifetime, MemoryHints, Moment, Moved, RedisHints, Replay, Topic, TopicName,
 };
 pub use read::Read;
+pub use seen::Seen;
 pub use table::{Family, Table, TableId};
 pub use view::{SCAN_LIMIT, Store, View};
 

@@ -6,17 +6,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hearth_store::{Moment, View};
+use hearth_store::{FRESH, Moment, View};
 use hearth_users::Session;
 use quick_cache::sync::Cache;
 use ruma::{OneTimeKeyAlgorithm, OwnedDeviceId, OwnedUserId, UInt};
 use tokio::time::Instant;
 
-use crate::{
-    Error,
-    quiet::{FRESH, moved},
-    service::Shared,
-};
+use crate::{Error, quiet::moved, service::Shared};
 
 /// Of how many devices it is remembered.
 const DEVICES: usize = 10_000;

@@ -16,7 +16,7 @@ use std::{
 
 use hearth_base::{Clock, Millis};
 use hearth_rooms::Rooms;
-use hearth_store::{Hint, Store, Topic, TopicName};
+use hearth_store::{FRESH, Hint, Store, Topic, TopicName};
 use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -29,9 +29,6 @@ const CACHED_MEMBERS: u64 = 500_000;
 
 /// How many rooms the cache is made for.
 const CACHED_ROOMS: usize = 20_000;
-
-/// After this long a room's members are read again, in case a hint was lost.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// Wakes waiting requests. Cheap to clone.
 #[derive(Clone)]
@@ -143,11 +140,16 @@ impl Notifier {
         rooms: impl IntoIterator<Item = (OwnedRoomId, Option<OwnedUserId>)>,
     ) {
         for (room, except) in rooms {
-            let topic = Topic::new('r', room.as_str());
-            self.0.store.hints().moved().note(&[topic]);
+            self.note_moved(&room);
             let except = except.map(|user| self.0.name(user.as_str()));
             self.0.wake_room(&room, except).await;
         }
+    }
+
+    /// Notes on this node that there is something new in a room, for whoever asks next: nobody is woken.
+    pub(crate) fn note_moved(&self, room: &RoomId) {
+        let topic = Topic::new('r', room.as_str());
+        self.0.store.hints().moved().note(&[topic]);
     }
 
     /// Ends all waits, now and from now on: each request answers with what it has.

@@ -36,6 +36,8 @@ const FEW: usize = 32;
 const MAX_ANNOUNCED: usize = 50_000;
 /// How many servers of a room are told.
 const MAX_SERVERS: usize = 500;
+/// If more users change at once, nobody is woken for it: it comes with the next request.
+const MAX_WAKING: usize = 200;
 /// How often is looked for those whose time ran out.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -205,6 +207,7 @@ pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
     if changed.is_empty() {
         return Ok(());
     }
+    let is_many = changed.len() > MAX_WAKING;
     let stamp = shared.users.presence_stamp();
     let mut places = Vec::new();
     for user in changed {
@@ -228,7 +231,13 @@ pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
             .or_insert_with(|| Some(user.clone()));
     }
     shared.announced.note(stamp, places);
-    shared.notifier().wake_rooms(rooms).await;
+    if is_many {
+        rooms
+            .keys()
+            .for_each(|room| shared.notifier().note_moved(room));
+    } else {
+        shared.notifier().wake_rooms(rooms).await;
+    }
     Ok(())
 }
 

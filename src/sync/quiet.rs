@@ -7,11 +7,10 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::Duration,
 };
 
 use hearth_rooms::Membership;
-use hearth_store::{Moment, Moved, TopicName, View};
+use hearth_store::{FRESH, Moment, Moved, TopicName, View};
 use hearth_users::Session;
 use quick_cache::{Weighter, sync::Cache};
 use ruma::{OwnedDeviceId, OwnedUserId};
@@ -25,8 +24,6 @@ const REMEMBERED: u64 = 1_000_000;
 const DEVICES: usize = 10_000;
 /// What a device without rooms counts as.
 const WEIGHT: u64 = 64;
-/// After this long a device is looked after again, in case that a hint was lost.
-pub(crate) const FRESH: Duration = Duration::from_secs(60);
 
 type Device = (OwnedUserId, OwnedDeviceId);
 
@@ -148,9 +145,10 @@ fn asked(request: &Request) -> Option<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::time::Duration;
+
     use serde_json::json;
 
-    use super::*;
     use crate::{
         Token,
         tests::{House, events, joined, polling, since_with, texts},

@@ -29,8 +29,11 @@ use crate::{
 /// The longest wait that a client may ask for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A waiter looks by itself at least this often, in case a hint was lost; up to twice this, so that not all look at once.
+/// Who was told that somebody types looks at least this often whether they still do; up to twice this, so that not all look at once.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// All others look by themselves this often. Nothing should need that, as lost hints are made good.
+const LOOK_RARELY: Duration = Duration::from_secs(60);
 
 /// Waits end up to a sixteenth early, and this much at most, so that those that started together do not end together.
 const MAX_SPREAD: Duration = Duration::from_secs(2);
@@ -152,7 +155,12 @@ impl Sync {
             }
             drop(answer);
             let left = timeout.saturating_sub(started.elapsed());
-            let look = LOOK_EVERY + spread_of(session, LOOK_EVERY);
+            // Typing ends without a hint.
+            let look = if shared.typing.is_watched(session) {
+                LOOK_EVERY + spread_of(session, LOOK_EVERY)
+            } else {
+                LOOK_RARELY
+            };
             woken = waiter.wait(left.min(look)).await;
         }
     }

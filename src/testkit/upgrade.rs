@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hearth_server::Schema;
 use hearth_store::{
-    Batch, Direction, Engine, Family, TableId, Writer, batch::Write, engines::rocksdb,
+    Batch, Direction, Engine, Family, TableId, Writer, batch::Write, codec, engines::rocksdb,
 };
 use hearth_testkit::{Failure, Server};
 use reqwest::Method;
@@ -21,7 +21,10 @@ async fn ask(server: &Server, method: Method, path: &str, token: &str, body: &Va
     answer
 }
 
-/// Adds to every record of a store that is an object in JSON a field that this version does not know; how many there were.
+/// A field that this version does not know.
+const LATER: &str = "org.example.later";
+
+/// Adds the field to every record of a store that is an object in JSON; how many there were.
 async fn add_to_records(path: &Path) -> usize {
     let engine = rocksdb::open(rocksdb::Options::at(path)).unwrap();
     let mut added = 0;
@@ -35,7 +38,7 @@ async fn add_to_records(path: &Path) -> usize {
             let mut batch = Batch::new();
             for (key, value) in &page {
                 if let Ok(Value::Object(mut record)) = serde_json::from_slice(value) {
-                    record.insert("org.example.later".to_owned(), json!({ "version": 2 }));
+                    record.insert(LATER.to_owned(), json!({ "version": 2 }));
                     let value = serde_json::to_vec(&record).unwrap();
                     batch.writes.push(Write::Put {
                         table,
@@ -54,6 +57,27 @@ async fn add_to_records(path: &Path) -> usize {
     }
     engine.close().await.unwrap();
     added
+}
+
+/// Whether Alice's account, and her device of this name, have the field.
+async fn is_kept(path: &Path, device: &str) -> [bool; 2] {
+    let engine = rocksdb::open(rocksdb::Options::at(path)).unwrap();
+    let view = engine.view().await.unwrap();
+    let has = async |family, number, text: &str| {
+        let range = codec::encode(&"@alice:localhost")..codec::encode(&"@alice:localhosu");
+        let table = TableId { family, number };
+        let found = view.scan(table, range, Direction::Forward, PAGE);
+        let mut records = found.await.unwrap().into_iter().map(|(_, value)| value);
+        let meant = records.find(|value| String::from_utf8_lossy(value).contains(text));
+        String::from_utf8_lossy(&meant.unwrap()).contains(LATER)
+    };
+    let kept = [
+        has(Family::Records, 16, "password").await,
+        has(Family::Index, 17, device).await,
+    ];
+    drop(view);
+    engine.close().await.unwrap();
+    kept
 }
 
 fn written(bytes: &[u8]) -> Writer {
@@ -99,8 +123,7 @@ async fn what_a_later_version_adds_to_records_is_passed_over_by_who_reads() {
         .restart_after(async |folder| assert!(add_to_records(&folder.join("store")).await > 0))
         .await
         .unwrap();
-    // What was there is there, and what follows from it can be written: all but changes of such a record itself, which compare
-    // it with what was read of it (decision 16).
+    // What was there is there, and what follows from it can be written.
     let data = ask(&server, Method::GET, path, &alice, &Value::Null).await;
     assert_eq!(data["kept"], true);
     ask(
@@ -119,6 +142,40 @@ async fn what_a_later_version_adds_to_records_is_passed_over_by_who_reads() {
     let page = ask(&server, Method::GET, &messages, &bob, &Value::Null).await;
     assert_eq!(page["chunk"][1]["content"]["body"], "before", "{page}");
     assert!(!server.register("carol").await.unwrap().is_empty());
+
+    // Such records are changed, and keep what a later version wrote into them (decision 16).
+    let password = "alice's password";
+    let login = json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": "alice" },
+        "password": password,
+    });
+    let login = ask(&server, Method::POST, "/login", "", &login).await;
+    let second = login["access_token"].as_str().unwrap();
+    let devices = ask(&server, Method::GET, "/devices", &alice, &Value::Null).await;
+    let first = devices["devices"].as_array().unwrap().iter();
+    let mut first = first.filter(|device| device["device_id"] != login["device_id"]);
+    let device = format!(
+        "/devices/{}",
+        first.next().unwrap()["device_id"].as_str().unwrap()
+    );
+    let name = json!({ "display_name": "renamed" });
+    ask(&server, Method::PUT, &device, &alice, &name).await;
+    let change = json!({
+        "new_password": "another password",
+        "logout_devices": false,
+        "auth": { "type": "m.login.password", "user": "alice", "password": password },
+    });
+    ask(&server, Method::POST, "/account/password", second, &change).await;
+    let server = server
+        .restart_after(async |folder| {
+            let kept = is_kept(&folder.join("store"), "renamed").await;
+            assert_eq!(kept, [true, true]);
+        })
+        .await
+        .unwrap();
+    let device = ask(&server, Method::GET, &device, &alice, &Value::Null).await;
+    assert_eq!(device["display_name"], "renamed");
     server.stop().await.unwrap();
 }
 

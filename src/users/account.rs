@@ -3,7 +3,7 @@
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#account-registration-and-management>
 
 use hearth_base::Millis;
-use hearth_store::{Batch, Direction, Family, Json, SCAN_LIMIT, Table, Topic, View};
+use hearth_store::{Batch, Direction, Family, Json, SCAN_LIMIT, Seen, Table, Topic, View};
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -236,12 +236,11 @@ impl Users {
         password: &HashedPassword,
     ) -> Result<(), Error> {
         let old = self.active(view, user).await?;
-        batch.assert_equals(&ACCOUNTS, user.as_str(), Json(&old));
         let new = Account {
             password: Some(password.0.clone()),
-            ..old
+            ..old.clone()
         };
-        batch.put(&ACCOUNTS, user.as_str(), Json(new));
+        batch.replace(&ACCOUNTS, user.as_str(), &old, &new);
         Ok(())
     }
 
@@ -254,8 +253,11 @@ impl Users {
             let view = self.store.view().await?;
             let old = self.active(&view, user).await?;
             let mut batch = Batch::new();
-            batch.assert_equals(&ACCOUNTS, user.as_str(), Json(&old));
-            batch.put(&ACCOUNTS, user.as_str(), Json(Account { admin, ..old }));
+            let new = Account {
+                admin,
+                ..old.clone()
+            };
+            batch.replace(&ACCOUNTS, user.as_str(), &old, &new);
             for token in self.access_tokens(&view, user).await? {
                 authentication::wake_shard(&mut batch, &token);
             }
@@ -278,15 +280,14 @@ impl Users {
         erase: bool,
     ) -> Result<(), Error> {
         let old = self.active(view, user).await?;
-        batch.assert_equals(&ACCOUNTS, user.as_str(), Json(&old));
         let closed = Account {
             password: None,
             admin: false,
             deactivated: true,
             erased: erase,
-            ..old
+            ..old.clone()
         };
-        batch.put(&ACCOUNTS, user.as_str(), Json(closed));
+        batch.replace(&ACCOUNTS, user.as_str(), &old, &closed);
         for device in self.devices(view, user).await? {
             self.plan_device_deletion(view, batch, user, &device.device_id)
                 .await?;
@@ -299,9 +300,9 @@ impl Users {
     }
 
     /// The account of a user who can still use it.
-    pub(crate) async fn active(&self, view: &View, user: &UserId) -> Result<Account, Error> {
-        let account = self
-            .account(view, user)
+    pub(crate) async fn active(&self, view: &View, user: &UserId) -> Result<Seen<Account>, Error> {
+        let account = view
+            .get_seen(&ACCOUNTS, user.as_str())
             .await?
             .ok_or_else(|| Error::not_found("there is no such user"))?;
         if account.deactivated {

@@ -14,7 +14,7 @@ use std::{
 
 use hearth_base::Millis;
 use hearth_store::{
-    Batch, Family, Hint, Hints, Json, Part, ReadPart, Reader, Table, Topic, Writer,
+    Batch, FRESH, Family, Hint, Hints, Json, Part, ReadPart, Reader, Seen, Table, Topic, Writer,
 };
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
@@ -25,8 +25,6 @@ use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use crate::{Account, Error, Limits, Refusal, Users, account::ACCOUNTS, device::LAST_SEEN};
 
-/// After this long an entry is read again, in case a hint was lost.
-const FRESH: Duration = Duration::from_secs(60);
 /// The last-seen time of a device is written at most this often.
 const SEEN_EVERY: Duration = Duration::from_secs(600);
 const SHARDS: usize = 1024;
@@ -65,6 +63,16 @@ pub(crate) struct AccessToken {
     /// The tokens that this one replaces, which cease when it is first used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replaces: Option<Replaced>,
+}
+
+impl AccessToken {
+    /// The same once it was used: the tokens that it replaces are gone.
+    pub(crate) fn used(&self) -> Self {
+        Self {
+            replaces: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// A pair of tokens that are about to cease.
@@ -195,12 +203,12 @@ impl Users {
             return Ok(Some(entry.session));
         }
         let view = self.store.view().await?;
-        let Some(Json(mut found)) = view.get(&ACCESS_TOKENS, token).await? else {
+        let Some(found) = view.get_seen(&ACCESS_TOKENS, token).await? else {
             return Ok(None);
         };
         refuse_expired(found.expires, now)?;
         if found.replaces.is_some()
-            && let Err(error) = self.settle_refresh(&token, &mut found).await
+            && let Err(error) = self.settle_refresh(&token, &found).await
         {
             tracing::warn!(%error, "a replaced pair of tokens lives on for now");
         }
@@ -212,8 +220,8 @@ impl Users {
             tracing::warn!(%error, "the last use of a device was not noted");
         }
         let session = Session {
-            user_id: found.user,
-            device_id: found.device,
+            user_id: found.user.clone(),
+            device_id: found.device.clone(),
             admin: is(|account| account.admin),
             guest: is(|account| account.guest),
             locked: is(|account| account.locked),
@@ -233,7 +241,7 @@ impl Users {
         &self,
         view: &hearth_store::View,
         token: &Fingerprint,
-        record: &AccessToken,
+        record: &Seen<AccessToken>,
         now: Millis,
     ) -> Result<(), Error> {
         let key = (record.user.as_str(), record.device.as_str());
@@ -243,7 +251,7 @@ impl Users {
         }
         let mut batch = Batch::new();
         // A device that is being deleted must not come back as a time of last use.
-        batch.assert_equals(&ACCESS_TOKENS, *token, Json(record));
+        batch.assert_seen(&ACCESS_TOKENS, *token, record);
         batch.put(&LAST_SEEN, key, now.0);
         self.try_commit(batch).await?;
         Ok(())

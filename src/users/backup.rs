@@ -7,7 +7,7 @@
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#server-side-key-backups>
 
 use bytes::Bytes;
-use hearth_store::{Batch, Direction, Family, Json, Table, View};
+use hearth_store::{Batch, Direction, Family, Json, Seen, Table, View};
 use ruma::UserId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -76,23 +76,23 @@ impl Record {
 }
 
 /// The newest version that was not deleted.
-async fn latest(view: &View, user: &UserId) -> Result<Option<(u64, Record)>, Error> {
+async fn latest(view: &View, user: &UserId) -> Result<Option<(u64, Seen<Record>)>, Error> {
     let found = view
         .scan_prefix(&VERSIONS, (user.as_str(),), Direction::Backward, 1)
         .await?;
-    Ok(found
-        .into_iter()
-        .next()
-        .map(|((_, version), Json(record))| (version, record)))
+    let Some(((_, version), _)) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let record = view.get_seen(&VERSIONS, (user.as_str(), version)).await?;
+    Ok(record.map(|record| (version, record)))
 }
 
 /// The record of a version by its name.
-async fn record(view: &View, user: &UserId, version: &str) -> Result<(u64, Record), Error> {
+async fn record(view: &View, user: &UserId, version: &str) -> Result<(u64, Seen<Record>), Error> {
     let unknown = || Error::not_found("there is no such backup");
     let number = number(version).ok_or_else(unknown)?;
-    let found = view.get(&VERSIONS, (user.as_str(), number)).await?;
-    let Json(record) = found.ok_or_else(unknown)?;
-    Ok((number, record))
+    let found = view.get_seen(&VERSIONS, (user.as_str(), number)).await?;
+    Ok((number, found.ok_or_else(unknown)?))
 }
 
 /// The number of a version; `None` for a name that this server does not give.
@@ -104,10 +104,9 @@ fn number(version: &str) -> Option<u64> {
 }
 
 /// Replaces the record of a version, if nobody else did in the meantime.
-fn replace(batch: &mut Batch, user: &UserId, version: u64, seen: &Record, new: &Record) {
+fn replace(batch: &mut Batch, user: &UserId, version: u64, seen: &Seen<Record>, new: &Record) {
     let place = (user.as_str(), version);
-    batch.assert_equals(&VERSIONS, place, Json(seen));
-    batch.put(&VERSIONS, place, Json(new));
+    batch.replace(&VERSIONS, place, seen, new);
 }
 
 #[cfg(test)]

@@ -90,15 +90,14 @@ impl Users {
     ) -> Result<(), Error> {
         check_name(name)?;
         let key = (user.as_str(), device.as_str());
-        let Some(Json(old)) = view.get(&DEVICES, key).await? else {
+        let Some(old) = view.get_seen(&DEVICES, key).await? else {
             return Err(Error::not_found("there is no such device"));
         };
-        batch.assert_equals(&DEVICES, key, Json(&old));
         let new = Record {
             name: name.map(str::to_owned),
-            ..old
+            ..old.clone()
         };
-        batch.put(&DEVICES, key, Json(new));
+        batch.replace(&DEVICES, key, &old, &new);
         Ok(())
     }
 
@@ -114,10 +113,10 @@ impl Users {
         device: &DeviceId,
     ) -> Result<(), Error> {
         let key = (user.as_str(), device.as_str());
-        let Some(record) = view.get(&DEVICES, key).await? else {
+        let Some(record) = view.get_seen(&DEVICES, key).await? else {
             return Ok(());
         };
-        batch.assert_equals(&DEVICES, key, record);
+        batch.assert_seen(&DEVICES, key, &record);
         batch.delete(&DEVICES, key);
         batch.delete(&LAST_SEEN, key);
         session::plan_revocation(view, batch, user, device).await?;
@@ -163,14 +162,13 @@ pub(crate) async fn plan_arrival(
 ) -> Result<(), Error> {
     check_name(name)?;
     let key = (user.as_str(), device.as_str());
-    let known = view.get(&DEVICES, key).await?;
-    // Two logins as the same device at the same time are one after the other.
-    batch.assert_unchanged(&DEVICES, key, known.as_ref().map(|Json(r)| Json(r)));
     batch.put(&LAST_SEEN, key, now.0);
-    if let Some(known) = known {
-        batch.put(&DEVICES, key, known);
+    // Two logins as the same device at the same time are one after the other.
+    if let Some(known) = view.get_seen(&DEVICES, key).await? {
+        batch.replace(&DEVICES, key, &known, &known);
         return Ok(());
     }
+    batch.assert_absent(&DEVICES, key);
     let others = view
         .scan_prefix(&DEVICES, (user.as_str(),), Direction::Forward, limit)
         .await?;

@@ -4,7 +4,8 @@
 //!
 //! A record says until when each device stays. What a user is follows from the record and the clock alone, so nodes agree
 //! about who went away without telling each other. Changes are announced together, and the more users are online, the
-//! further apart: see [`Users::announce_presence`].
+//! further apart: see [`Users::announce_presence`]; the later it is noticed, too, that one has gone. Of very many the last who come
+//! are not told of.
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#presence>
 
@@ -41,6 +42,8 @@ const ACTIVE: Duration = Duration::from_secs(60);
 const KEPT: Lifetime = Lifetime(24 * 60 * 60 * 1000);
 /// How long what another server told of a user holds.
 const TOLD: Duration = Duration::from_secs(30 * 60);
+/// How many records of other nodes are read together.
+const AT_ONCE: usize = 500;
 /// In place of a device, for users of other servers.
 const ELSEWHERE: &str = "";
 /// Devices of one user whose presence is kept.
@@ -237,9 +240,13 @@ impl Users {
             return Ok(());
         };
         let now = self.clock.now();
-        let until = now.after(stays).after(GRACE);
+        let mut until = now.after(stays).after(GRACE);
         let mut record = {
-            let board = presences.board.lock();
+            let mut board = presences.board.lock();
+            if !board.takes(user) {
+                return Ok(());
+            }
+            let stretch = board.stretch();
             let record = board.record(user);
             let is_fresh = |record: &&Record| {
                 record.stay(device).is_some_and(|stay| {
@@ -249,6 +256,7 @@ impl Users {
             if record.filter(is_fresh).is_some() {
                 return Ok(());
             }
+            until = until.after(stretch);
             record.cloned().unwrap_or_default()
         };
         if availability == Availability::Online {
@@ -407,12 +415,16 @@ impl Users {
         let Some(presences) = &self.presences else {
             return Ok(Vec::new());
         };
-        for user in presences.heard_of() {
-            let found = self.store.hints().get(&key(&user)).await?;
-            let record = found.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-            if let Some(record) = record {
-                let now = self.clock.now();
-                presences.board.lock().put(&user, record, false, now);
+        for users in presences.heard_of().chunks(AT_ONCE) {
+            let keys = users.iter().map(|user| key(user)).collect();
+            let found = self.store.hints().get_many(keys).await?;
+            let now = self.clock.now();
+            let mut board = presences.board.lock();
+            for (user, bytes) in users.iter().zip(found) {
+                let record = bytes.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+                if let Some(record) = record {
+                    board.put(user, record, false, now);
+                }
             }
         }
         let now = self.clock.now();

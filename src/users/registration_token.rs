@@ -96,18 +96,17 @@ impl Users {
         batch: &mut Batch,
         token: &str,
     ) -> Result<(), Error> {
-        let found = view.get(&TOKENS, token).await?;
-        let Some(Json(old)) = found.filter(|Json(token)| token.is_good(self.clock.now())) else {
+        let found = view.get_seen(&TOKENS, token).await?;
+        let Some(old) = found.filter(|token| token.is_good(self.clock.now())) else {
             return Err(Error::forbidden(
                 "the registration token is not good any more",
             ));
         };
-        batch.assert_equals(&TOKENS, token, Json(&old));
         let new = RegistrationToken {
             completed: old.completed + 1,
-            ..old
+            ..old.clone()
         };
-        batch.put(&TOKENS, token, Json(new));
+        batch.replace(&TOKENS, token, &old, &new);
         Ok(())
     }
 }

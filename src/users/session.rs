@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use hearth_store::{Batch, Direction, Family, Json, SCAN_LIMIT, Table, View};
+use hearth_store::{Batch, Direction, Family, Json, SCAN_LIMIT, Seen, Table, View};
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -99,11 +99,12 @@ impl Users {
         };
         for _ in 0..ATTEMPTS {
             let view = self.store.view().await?;
-            if self.account(&view, user).await?.as_ref() != Some(&account) {
+            let now = view.get_seen(&ACCOUNTS, user.as_str()).await?;
+            let Some(now) = now.filter(|now| **now == account) else {
                 return Err(Error::forbidden("the password was just changed"));
-            }
+            };
             let mut batch = Batch::new();
-            batch.assert_equals(&ACCOUNTS, user.as_str(), Json(&account));
+            batch.assert_seen(&ACCOUNTS, user.as_str(), &now);
             let login = self.plan_login(&view, &mut batch, user, device).await?;
             if self.try_commit(batch).await?.is_some() {
                 return Ok(login);
@@ -121,7 +122,7 @@ impl Users {
             let view = self.store.view().await?;
             let account = self.active(&view, user).await?;
             let mut batch = Batch::new();
-            batch.assert_equals(&ACCOUNTS, user.as_str(), Json(&account));
+            batch.assert_seen(&ACCOUNTS, user.as_str(), &account);
             let login = self.plan_login(&view, &mut batch, user, device).await?;
             if self.try_commit(batch).await?.is_some() {
                 return Ok(login);
@@ -138,19 +139,19 @@ impl Users {
         let token = fingerprint(token);
         for _ in 0..ATTEMPTS {
             let view = self.store.view().await?;
-            let Some(Json(old)) = view.get(&REFRESH_TOKENS, token).await? else {
+            let Some(old) = view.get_seen(&REFRESH_TOKENS, token).await? else {
                 let kind = Refusal::UnknownToken { soft_logout: false };
                 return Err(Error::refused(kind, "the refresh token is not known"));
             };
             let mut batch = Batch::new();
-            batch.assert_equals(&REFRESH_TOKENS, token, Json(&old));
-            let access = view.get(&ACCESS_TOKENS, old.access).await?;
-            if let Some(Json(mut access)) = access
-                && let Some(replaced) = access.replaces.take()
+            let access = view.get_seen(&ACCESS_TOKENS, old.access).await?;
+            if let Some(access) = access
+                && let Some(replaced) = &access.replaces
             {
                 // To refresh with a token is to use it, which ends the pair before it.
-                forget(&mut batch, &old.user, &old.device, &replaced);
-                batch.put(&ACCESS_TOKENS, old.access, Json(access));
+                forget(&mut batch, &old.user, &old.device, replaced);
+                let used = access.used();
+                batch.replace(&ACCESS_TOKENS, old.access, &access, &used);
             }
             if let Some((access, refresh)) = old.next {
                 let access = Some(access);
@@ -167,8 +168,11 @@ impl Users {
             };
             let (login, next) =
                 self.plan_tokens(&mut batch, &old.user, &old.device, true, Some(replaces));
-            let used = RefreshToken { next, ..old };
-            batch.put(&REFRESH_TOKENS, token, Json(used));
+            let used = RefreshToken {
+                next,
+                ..old.clone()
+            };
+            batch.replace(&REFRESH_TOKENS, token, &old, &used);
             if self.try_commit(batch).await?.is_some() {
                 return Ok(login);
             }
@@ -256,23 +260,16 @@ impl Users {
     pub(crate) async fn settle_refresh(
         &self,
         token: &Fingerprint,
-        found: &mut AccessToken,
+        found: &Seen<AccessToken>,
     ) -> Result<(), Error> {
-        let Some(replaced) = found.replaces.clone() else {
+        let Some(replaced) = &found.replaces else {
             return Ok(());
         };
         let mut batch = Batch::new();
-        batch.assert_equals(&ACCESS_TOKENS, *token, Json(&*found));
-        forget(&mut batch, &found.user, &found.device, &replaced);
-        let settled = AccessToken {
-            replaces: None,
-            ..found.clone()
-        };
-        batch.put(&ACCESS_TOKENS, *token, Json(&settled));
+        forget(&mut batch, &found.user, &found.device, replaced);
+        batch.replace(&ACCESS_TOKENS, *token, found, &found.used());
         // After a conflict another request has done the same, or the token is gone: the next look-up tells.
-        if self.try_commit(batch).await?.is_some() {
-            *found = settled;
-        }
+        self.try_commit(batch).await?;
         Ok(())
     }
 

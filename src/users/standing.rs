@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/client-server-api/#account-moderation>
 
-use hearth_store::{Batch, Json};
+use hearth_store::Batch;
 use ruma::UserId;
 
 use crate::{
@@ -41,8 +41,8 @@ impl Users {
             let view = self.store.view().await?;
             let old = self.active(&view, user).await?;
             let mut batch = Batch::new();
-            batch.assert_equals(&ACCOUNTS, user.as_str(), Json(&old));
-            batch.put(&ACCOUNTS, user.as_str(), Json(change(old)));
+            let new = change(old.clone());
+            batch.replace(&ACCOUNTS, user.as_str(), &old, &new);
             for token in self.access_tokens(&view, user).await? {
                 wake_shard(&mut batch, &token);
             }

@@ -66,6 +66,7 @@ impl Users {
                 .ok_or_else(|| Error::not_found("there is no backup"))?,
         };
         let size = record.size();
+        let record = record.into_record();
         Ok(Backup {
             version: version.to_string(),
             algorithm: record.algorithm,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hearth_store::{Batch, Direction, Json, Topic};
+use hearth_store::{Batch, Direction, Topic};
 use ruma::{
     DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UserId,
     encryption::OneTimeKey, serde::Raw,
@@ -113,22 +113,18 @@ impl Users {
             batch.add(&ONE_TIME_COUNTS, place, -1);
             return Ok(Some((format!("{algorithm}:{}", key.4), json)));
         }
-        let Some(Json(fallback)) = view.get(&FALLBACK_KEYS, place).await? else {
+        let Some(fallback) = view.get_seen(&FALLBACK_KEYS, place).await? else {
             return Ok(None);
         };
         if !fallback.used {
-            batch.assert_equals(&FALLBACK_KEYS, place, Json(&fallback));
-            batch.put(
-                &FALLBACK_KEYS,
-                place,
-                Json(Fallback {
-                    used: true,
-                    ..fallback.clone()
-                }),
-            );
+            let used = Fallback {
+                used: true,
+                ..fallback.clone()
+            };
+            batch.replace(&FALLBACK_KEYS, place, &fallback, &used);
         }
         let json = Bytes::copy_from_slice(fallback.key.get().as_bytes());
-        Ok(Some((fallback.id, json)))
+        Ok(Some((fallback.into_record().id, json)))
     }
 }
 

@@ -11,12 +11,16 @@ use ruma::{OwnedUserId, UserId};
 
 use super::{ACTIVE, Availability, Presence, PresenceStamp, Record};
 
-/// Users of whom something is remembered.
-const MAX_USERS: usize = 100_000;
+/// Users of whom something is remembered, on every node. Of who comes on top of them nothing is told, until others leave.
+const MAX_USERS: usize = 20_000;
 /// By how much each user who is online puts announcements further apart.
 const PAUSE_EACH: Duration = Duration::from_millis(5);
 /// How far apart they are at most.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// By how much each user who is online lets it be noticed later that one has gone.
+const STRETCH_EACH: Duration = Duration::from_millis(20);
+/// By how much at most: a record is written again before its user would count as having nothing to do.
+const MAX_STRETCH: Duration = Duration::from_secs(200);
 
 /// What a node knows.
 #[derive(Default)]
@@ -61,10 +65,10 @@ impl Board {
         by_hand: bool,
         now: Millis,
     ) -> bool {
+        if !self.takes(user) {
+            return false;
+        }
         if !self.known.contains_key(user) {
-            if self.known.len() >= MAX_USERS && !self.forget_one() {
-                return false;
-            }
             let known = Known {
                 record: Record::default(),
                 is_ours: false,
@@ -121,6 +125,16 @@ impl Board {
             self.pending.insert(user.to_owned());
         }
         changed
+    }
+
+    /// Whether there is a record of the user, or place for one.
+    pub(super) fn takes(&mut self, user: &UserId) -> bool {
+        self.known.contains_key(user) || self.known.len() < MAX_USERS || self.forget_one()
+    }
+
+    /// By how much later it is noticed that a user has gone, so that records are written the more rarely.
+    pub(super) fn stretch(&self) -> Duration {
+        (STRETCH_EACH * self.online).min(MAX_STRETCH)
     }
 
     /// How long it is until an announcement is due.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hearth_base::{Clock as _, ManualClock, Millis};
-use ruma::{device_id, user_id};
+use ruma::{UserId, device_id, user_id};
 
-use super::{Availability, PresenceStamp};
+use super::{Availability, Board, GRACE, IDLE, PresenceStamp, Record, Stay};
 use crate::{Error, Refusal, keys::tests::fixture};
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
@@ -108,4 +108,40 @@ async fn announcements_come_the_more_rarely_the_more_are_online() {
     assert_eq!(users.presence_pause(), Duration::from_secs(2));
     clock.advance(Duration::from_secs(2));
     assert_eq!(users.presence_pause(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn among_very_many_records_are_written_rarely_and_the_last_are_not_told_of() {
+    let mut board = Board::default();
+    let now = Millis(1_000_000);
+    let stay = Stay {
+        device: device_id!("PHONE").to_owned(),
+        availability: Availability::Online,
+        until: now.after(HALF_A_MINUTE),
+    };
+    let record = Record {
+        stays: vec![stay],
+        message: None,
+        last_active: Some(now),
+    };
+    let user = |n: u32| UserId::parse(format!("@u{n}:home")).unwrap();
+    assert_eq!(board.stretch(), Duration::ZERO);
+    let mut online = 0;
+    while board.takes(&user(online)) {
+        assert!(board.put(&user(online), record.clone(), false, now));
+        online += 1;
+    }
+    assert!(online >= 10_000);
+    // Before its user would count as having nothing to do, a record is written again.
+    let longest = HALF_A_MINUTE + GRACE + board.stretch();
+    assert!(board.stretch() > Duration::from_secs(60) && longest < IDLE);
+    assert!(board.takes(&user(0)));
+    assert!(!board.put(&user(online), record.clone(), false, now));
+    assert_eq!(board.announce(now).len(), usize::try_from(online).unwrap());
+
+    // Once somebody has left there is place again.
+    let gone = now.after(HALF_A_MINUTE * 2);
+    board.announce(gone);
+    assert!(board.takes(&user(online)));
+    assert_eq!(board.record(&user(online)), None);
 }
