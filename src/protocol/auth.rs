@@ -4,8 +4,10 @@
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#authorization-rules> and the rules of each room
 //! version
 
+use std::collections::HashMap;
+
 use ruma::{
-    EventId, UserId,
+    EventId, OwnedEventId, RoomId, UserId,
     events::TimelineEventType,
     state_res::{
         auth_types_for_event, check_state_dependent_auth_rules, check_state_independent_auth_rules,
@@ -76,6 +78,36 @@ pub fn check_state(
         state(&event_type.to_string(), state_key)
     })
     .map_err(|reason| Denied { reason })
+}
+
+/// The create event of a room whose id is its hash; nothing in rooms of other versions.
+pub fn create_id(version: RoomVersion, room_id: &RoomId) -> Option<OwnedEventId> {
+    if !version.has_hashed_room_ids() {
+        return None;
+    }
+    EventId::parse(format!("${}", room_id.as_str().strip_prefix('!')?)).ok()
+}
+
+/// [`check_auth_events`], and whether the events that it names allow the event. `known` holds those, and the create event
+/// where it is not named.
+///
+/// # Errors
+/// `Denied` when the event has to be rejected.
+pub fn check_named(
+    version: RoomVersion,
+    pdu: &Pdu,
+    known: &HashMap<OwnedEventId, Pdu>,
+) -> Result<(), Denied> {
+    check_auth_events(version, pdu, |id| known.get(id).cloned())?;
+    let create = create_id(version, pdu.room_id());
+    let named = pdu.auth_events().iter().chain(&create);
+    let state: Vec<&Pdu> = named.filter_map(|id| known.get(id)).collect();
+    check_state(version, pdu, |event_type, state_key| {
+        state
+            .iter()
+            .find(|event| event.is(event_type, state_key))
+            .map(|event| (*event).clone())
+    })
 }
 
 #[cfg(test)]

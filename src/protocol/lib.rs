@@ -37,7 +37,7 @@ mod signature;
 mod template;
 mod version;
 
-pub use auth::{auth_types, check_auth_events, check_state};
+pub use auth::{auth_types, check_auth_events, check_named, check_state, create_id};
 pub use canonical::{MAX_NESTING, check_content, nesting, parse_object, to_text};
 pub use client_form::{ClientEvent, Unsigned, client_json, federation_json, strip};
 pub use draft::{Draft, seal};

@@ -3,7 +3,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `check.rs` | the auth rules on an event that came in |
+//! | `order.rs` | the orders in which events are looked at |
 //! | `accept.rs` | the plan of an event that came in: its state, its mark, the heads |
 //! | `resolve.rs` | the state where branches meet |
 //! | `stage.rs` | what was taken over from other servers and is not yet worked off |
@@ -20,12 +20,12 @@
 
 mod accept;
 mod backfill;
-mod check;
 mod history;
 mod invite;
 mod join;
 mod leave;
 mod missing;
+mod order;
 mod outliers;
 mod rescind;
 mod resident;

@@ -5,11 +5,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use hearth_protocol::{Denied, Pdu, PowerLevels, auth_types, check_state};
+use hearth_protocol::{Denied, Pdu, PowerLevels, auth_types, check_named, check_state, create_id};
 use hearth_store::{Direction, Family, Table};
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 
-use super::check::{by_auth_events, create_id};
 use crate::{
     Error, Member, Membership, StoredEvent,
     event::{EVENTS, EventRecord},
@@ -255,7 +254,7 @@ impl Plan {
                 known.insert(id.clone(), event.pdu.clone());
             }
         }
-        if let Err(denied) = by_auth_events(version, pdu, &known) {
+        if let Err(denied) = check_named(version, pdu, &known) {
             return Ok(Mark::Rejected(denied));
         }
         match self.allowed_in(state_before, pdu).await? {

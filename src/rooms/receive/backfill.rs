@@ -9,7 +9,7 @@ use hearth_protocol::{Depth, Pdu};
 use hearth_store::{CommitError, Direction, View};
 use ruma::{OwnedEventId, OwnedServerName, RoomId};
 
-use super::{accept::StateList, check::in_graph_order, history::GAPS};
+use super::{accept::StateList, history::GAPS, order::in_graph_order};
 use crate::{
     Error, Rooms,
     plan::Plan,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use hearth_protocol::{MemberDraft, Pdu, RoomVersion, seal_template};
+use hearth_protocol::{MemberDraft, Pdu, RoomVersion, create_id, seal_template};
 use hearth_store::{CommitError, View};
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName,
@@ -15,7 +15,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Given, Received, accept::StateList, check::create_id};
+use super::{Given, Received, accept::StateList};
 use crate::{
     Act, Error, JoinedState, MemberChange, Membership, Refusal, Rooms,
     plan::Plan,

@@ -9,16 +9,12 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use hearth_protocol::{Pdu, RoomVersion};
+use hearth_protocol::{Pdu, RoomVersion, create_id};
 use hearth_store::View;
 use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use serde_json::value::RawValue;
 
-use super::{
-    Given, Received,
-    accept::StateList,
-    check::{create_id, in_graph_order},
-};
+use super::{Given, Received, accept::StateList, order::in_graph_order};
 use crate::{Error, Rooms, queue::Work};
 
 /// How many events before one are asked for.
@@ -29,6 +25,9 @@ const MAX_SINGLE: usize = 2_000;
 
 /// From how many events on the whole state is fetched, if it is more than what is known of it.
 const MANY: usize = 50;
+
+/// How many states are fetched for the events before one. Whoever fills a gap has few branches that lead out of it.
+const MAX_STATES: usize = 20;
 
 /// How many are fetched at once.
 const AT_ONCE: usize = 8;
@@ -75,9 +74,11 @@ impl Rooms {
         heads: Vec<OwnedEventId>,
         pdu: &Pdu,
     ) -> Result<(), Error> {
+        let mut states = MAX_STATES;
         for earlier in self.fetch_between(origin, version, heads, pdu).await? {
             let id = earlier.event_id().to_owned();
-            let taken = match self.prepare_alone(origin, version, earlier).await {
+            let prepared = self.prepare_alone(origin, version, earlier, &mut states);
+            let taken = match prepared.await {
                 Ok(received) => {
                     let work = Work::Receive(Box::new(received));
                     self.enqueue(pdu.room_id().to_owned(), work).await
@@ -94,17 +95,21 @@ impl Rooms {
     }
 
     /// As [`Rooms::prepare`], for an event before which no more is asked for: where it does not follow what is known, the
-    /// states before it are asked for.
+    /// states before it are asked for, `left` at most.
     async fn prepare_alone(
         &self,
         origin: &ServerName,
         version: RoomVersion,
         pdu: Pdu,
+        left: &mut usize,
     ) -> Result<Received, Error> {
         let view = self.0.store.view().await?;
         let mut states = Vec::new();
         for id in pdu.prev_events() {
             if !self.is_placed(&view, id).await? {
+                let more = left.checked_sub(1);
+                *left =
+                    more.ok_or_else(|| Error::forbidden("too many branches lead out of a gap"))?;
                 let state = self.fetch_state_after(origin, version, pdu.room_id(), id);
                 states.push(Arc::new(state.await?));
             }

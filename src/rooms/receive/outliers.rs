@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use hearth_protocol::{Pdu, RoomVersion};
+use hearth_protocol::{Pdu, RoomVersion, check_named, create_id};
 use hearth_store::{Batch, CommitError, View};
 use ruma::{OwnedEventId, RoomId};
 use serde_json::value::RawValue;
 
-use super::check::{by_auth_events, create_id, in_order};
+use super::order::in_order;
 use crate::{
     Error, Rooms, StoredEvent,
     event::{EVENTS, EventRecord},
@@ -77,7 +77,7 @@ impl Rooms {
                 tracing::debug!(event = %pdu.event_id(), "what vouches for an event is missing");
                 continue;
             }
-            let denied = by_auth_events(version, &pdu, &known);
+            let denied = check_named(version, &pdu, &known);
             if let Err(denied) = &denied {
                 tracing::debug!(event = %pdu.event_id(), reason = denied.reason, "rejected");
             }

@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use hearth_protocol::{Pdu, StateMap, auth_types, conflicted_subgraph, resolve};
+use hearth_protocol::{Pdu, StateMap, auth_types, conflicted_subgraph, create_id, resolve};
 use ruma::OwnedEventId;
 use tokio::task::spawn_blocking;
 
-use super::check::create_id;
 use crate::{Error, plan::Plan, state::Root};
 
 /// How many auth events of one resolution are loaded.

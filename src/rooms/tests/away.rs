@@ -1,10 +1,15 @@
-//! A server that nobody can ask: for what comes in without being asked for.
+//! A server that nobody can ask, for what comes in without being asked for; or one that tells what comes before an event and
+//! no more.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::future::BoxFuture;
 use hearth_protocol::{BadSignature, Pdu, RoomVersion};
 use hearth_store::Direction;
+use parking_lot::Mutex;
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName,
     OwnedUserId, RoomAliasId, RoomId, ServerName, UserId,
@@ -19,7 +24,13 @@ use serde_json::{Value, value::RawValue};
 use crate::{Asked, JoinedState, Membership, Message, NoAnswer, Remote, StateIds, Template};
 
 /// A server that nobody can ask, whose signatures hold.
-pub(super) struct Away;
+#[derive(Default)]
+pub(super) struct Away {
+    /// What it tells of the events before one, if anything.
+    pub(super) before: Mutex<Vec<Box<RawValue>>>,
+    /// How often it was asked for a state.
+    pub(super) asked_for_states: AtomicUsize,
+}
 
 fn silence<'a, T: Send + 'a>() -> Asked<'a, T> {
     Box::pin(async { Err(NoAnswer::Unreachable("away".to_owned())) })
@@ -61,7 +72,11 @@ impl Remote for Away {
         _: Vec<OwnedEventId>,
         _: usize,
     ) -> Asked<'a, Vec<Box<RawValue>>> {
-        silence()
+        let before = self.before.lock().clone();
+        match before.is_empty() {
+            true => silence(),
+            false => Box::pin(async { Ok(before) }),
+        }
     }
     fn state_ids<'a>(
         &'a self,
@@ -69,7 +84,14 @@ impl Remote for Away {
         _: &'a RoomId,
         _: &'a EventId,
     ) -> Asked<'a, StateIds> {
-        silence()
+        self.asked_for_states.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async {
+            Err(NoAnswer::Refused {
+                status: 404,
+                errcode: "M_NOT_FOUND".to_owned(),
+                message: "not told".to_owned(),
+            })
+        })
     }
     fn state<'a>(
         &'a self,

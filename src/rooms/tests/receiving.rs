@@ -17,6 +17,7 @@ struct Shared {
     house: House,
     room: OwnedRoomId,
     key: SigningKey,
+    away: Arc<Away>,
 }
 
 /// An event of the other server that is to be made.
@@ -38,10 +39,16 @@ fn bob() -> OwnedUserId {
 impl Shared {
     async fn open() -> Self {
         let house = House::open();
-        house.rooms.connect(Arc::new(Away));
+        let away = Arc::new(Away::default());
+        house.rooms.connect(away.clone());
         let room = house.room(Preset::PublicChat).await;
         let key = SigningKey::generate(server_name!("away"), "ed25519:1", [9; 32]).unwrap();
-        let shared = Self { house, room, key };
+        let shared = Self {
+            house,
+            room,
+            key,
+            away,
+        };
         let draft = shared
             .house
             .rooms
@@ -351,7 +358,7 @@ async fn an_access_list_keeps_servers_out() {
 async fn the_state_that_another_server_tells_is_judged_event_by_event() {
     for version in RoomVersion::ALL {
         let (here, there) = (House::open(), House::open());
-        there.rooms.connect(Arc::new(Away));
+        there.rooms.connect(Arc::new(Away::default()));
         let mut room = crate::NewRoom::by(super::user("alice"));
         room.preset = Some(Preset::PublicChat);
         room.version = Some(version);
@@ -382,4 +389,32 @@ async fn the_state_that_another_server_tells_is_judged_event_by_event() {
             assert!(!pdu.is_rejected(), "{version}: {pdu:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_gap_with_many_ends_does_not_ask_for_as_many_states() {
+    let shared = Shared::open().await;
+    let newest = shared.newest().await;
+    let mut gap = Vec::new();
+    for number in 0..40 {
+        let unknown = shared.message(&format!("unknown {number}"), &[&newest]);
+        let unknown = unknown.await;
+        let told = shared.message(&format!("told {number}"), &[&unknown]);
+        gap.push(told.await);
+    }
+    let last = shared.message("last", &[&gap[0]]).await;
+    let told = gap.iter().map(federation_json).collect();
+    *shared.away.before.lock() = told;
+    let transaction = RemoteTransaction {
+        origin: server_name!("away").to_owned(),
+        id: "gap".to_owned(),
+        events: vec![federation_json(&last)],
+    };
+    shared.house.rooms.take_over(transaction).await.unwrap();
+    while shared.house.rooms.is_working() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let asked = &shared.away.asked_for_states;
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 20);
+    assert!(shared.stored(last.event_id()).await.is_none());
 }

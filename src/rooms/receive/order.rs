@@ -1,40 +1,9 @@
-//! Owns the auth rules on an event that came in, against each state in turn. Must never load anything: it is all there.
-//!
-//! Specification: <https://spec.matrix.org/latest/server-server-api/#authorization-rules>
+//! Owns the orders in which events that came in are looked at. Must never go round in a circle of events.
 
 use std::collections::HashMap;
 
-use hearth_protocol::{Denied, Pdu, RoomVersion, check_auth_events, check_state};
-use ruma::{EventId, OwnedEventId, RoomId};
-
-/// The create event of a room whose id is its hash; nothing in rooms of other versions.
-pub(crate) fn create_id(version: RoomVersion, room_id: &RoomId) -> Option<OwnedEventId> {
-    if !version.has_hashed_room_ids() {
-        return None;
-    }
-    EventId::parse(format!("${}", room_id.as_str().strip_prefix('!')?)).ok()
-}
-
-/// Whether the events that it names allow the event. `known` holds those, and the create event where it is not named.
-///
-/// # Errors
-/// `Denied` when the event has to be rejected.
-pub(crate) fn by_auth_events(
-    version: RoomVersion,
-    pdu: &Pdu,
-    known: &HashMap<OwnedEventId, Pdu>,
-) -> Result<(), Denied> {
-    check_auth_events(version, pdu, |id| known.get(id).cloned())?;
-    let create = create_id(version, pdu.room_id());
-    let named = pdu.auth_events().iter().chain(&create);
-    let state: Vec<&Pdu> = named.filter_map(|id| known.get(id)).collect();
-    check_state(version, pdu, |event_type, state_key| {
-        state
-            .iter()
-            .find(|event| event.is(event_type, state_key))
-            .map(|event| (*event).clone())
-    })
-}
+use hearth_protocol::Pdu;
+use ruma::OwnedEventId;
 
 /// The events in an order in which each comes after its auth events, as far as those are among them. Events in a circle
 /// are left out: they cannot be.
