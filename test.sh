@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Hearth's tests: all of them, or the parts that are named.
-#   ./test.sh [format] [tidy] [lint] [deny] [unit] [flows] [peers] [convergence] [cluster] [migrate] [faults]
+#   ./test.sh [format] [tidy] [lint] [deny] [unit] [fuzz] [flows] [peers] [convergence] [cluster] [migrate] [faults]
 #   ./test.sh faults COUNT | faults --seed S | faults --from S COUNT      as many seeds of the fault test, or those
 #   ./test.sh migrate EVENTS                                              a store of so many that moves to PostgreSQL and back
 #   ./test.sh convergence COUNT | convergence --seed S                    as many seeds of the simulation of servers, or one
+#   ./test.sh fuzz [--release] COUNT | fuzz --seed S [--target NAME]      as many made-up inputs, or one
 set -uo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}"
@@ -103,6 +104,14 @@ has_postgres() {
     }
 }
 
+# Made-up input for all that other servers can hand to this one: see src/testkit/fuzz/main.rs. `--release` is for long runs.
+part_fuzz() {
+    local profile=dev folder=debug
+    [ "${1:-}" = --release ] && profile=release folder=release && shift
+    cargo build --locked --profile "$profile" --package hearth-testkit --bin fuzz || return 1
+    "$CARGO_TARGET_DIR/$folder/fuzz" "${@:-10000}"
+}
+
 # Three nodes over PostgreSQL and Redis, and everything that can happen to them: see src/testkit/faults/main.rs.
 part_faults() {
     has_postgres || return 77
@@ -115,7 +124,7 @@ part_faults() {
 }
 
 case "${1:-}" in
-    faults | convergence | migrate)
+    faults | convergence | fuzz | migrate)
         name=$1
         shift
         "part_$name" "$@"
@@ -124,7 +133,7 @@ case "${1:-}" in
 esac
 
 passed=0 failed=0 skipped=0
-for part in "${@:-format tidy lint deny unit flows peers convergence cluster migrate faults}"; do
+for part in "${@:-format tidy lint deny unit fuzz flows peers convergence cluster migrate faults}"; do
     for name in $part; do
         declare -F "part_$name" >/dev/null || { echo "no part is called $name" >&2; exit 2; }
         echo "== $name"

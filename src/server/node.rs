@@ -219,7 +219,8 @@ impl Node {
     }
 
     /// The rooms, for work in the background.
-    pub(crate) fn rooms(&self) -> &Rooms {
+    #[must_use]
+    pub fn rooms(&self) -> &Rooms {
         &self.rooms
     }
 
