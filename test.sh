@@ -4,7 +4,7 @@
 #   ./test.sh faults COUNT | faults --seed S | faults --from S COUNT      as many seeds of the fault test, or those
 #   ./test.sh migrate EVENTS                                              a store of so many that moves to PostgreSQL and back
 #   ./test.sh convergence COUNT | convergence --seed S                    as many seeds of the simulation of servers, or one
-#   ./test.sh fuzz [--release] COUNT | fuzz --seed S [--target NAME]      as many made-up inputs, or one
+#   ./test.sh fuzz [--optimised] COUNT | fuzz --seed S [--target NAME]      as many made-up inputs, or one
 set -uo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/hearth-target}"
@@ -104,10 +104,10 @@ has_postgres() {
     }
 }
 
-# Made-up input for all that other servers can hand to this one: see src/testkit/fuzz/main.rs. `--release` is for long runs.
+# Made-up input for all that other servers can hand to this one: see src/testkit/fuzz/main.rs. `--optimised` is for long runs.
 part_fuzz() {
     local profile=dev folder=debug
-    [ "${1:-}" = --release ] && profile=release folder=release && shift
+    [ "${1:-}" = --optimised ] && profile=fuzz folder=fuzz && shift
     cargo build --locked --profile "$profile" --package hearth-testkit --bin fuzz || return 1
     "$CARGO_TARGET_DIR/$folder/fuzz" "${@:-10000}"
 }

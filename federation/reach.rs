@@ -27,15 +27,26 @@ mod web;
 mod well_known;
 mod x_matrix;
 
-pub use addresses::is_public;
 pub use call::{CallError, Manner};
 pub use destinations::Urgency;
-pub use discovery::{Destination, fixed, ordered};
-pub use keyring::{KeyList, Wanted, own_list};
+pub use discovery::Destination;
+pub(crate) use keyring::own_list;
+pub use keyring::{KeyList, Wanted};
 pub use names::{Names, NoName, Service, SystemNames};
 pub use peers::{Peers, Settings};
 pub use policy::DenyList;
 pub use signing::Signed;
-pub use web::{NoWeb, may_reach};
-pub use well_known::{delegation, lifetime};
+pub use web::NoWeb;
 pub use x_matrix::XMatrix;
+
+/// Single decisions about what other servers say, without anything around them. They are public so that `fuzz` of the testkit
+/// can hand made-up input to each alone; a server calls [`Peers`].
+pub mod decisions {
+    pub use super::{
+        addresses::is_public,
+        discovery::{fixed, ordered},
+        keyring::own_list,
+        web::may_reach,
+        well_known::{delegation, lifetime},
+    };
+}

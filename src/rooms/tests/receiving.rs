@@ -397,10 +397,9 @@ async fn a_gap_with_many_ends_does_not_ask_for_as_many_states() {
     let newest = shared.newest().await;
     let mut gap = Vec::new();
     for number in 0..40 {
-        let unknown = shared.message(&format!("unknown {number}"), &[&newest]);
-        let unknown = unknown.await;
-        let told = shared.message(&format!("told {number}"), &[&unknown]);
-        gap.push(told.await);
+        let (unknown, told) = (format!("unknown {number}"), format!("told {number}"));
+        let unknown = shared.message(&unknown, &[&newest]).await;
+        gap.push(shared.message(&told, &[&unknown]).await);
     }
     let last = shared.message("last", &[&gap[0]]).await;
     let told = gap.iter().map(federation_json).collect();

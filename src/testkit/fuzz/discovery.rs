@@ -8,7 +8,8 @@ use std::{
 
 use hearth_base::SeededRng;
 use hearth_federation::reach::{
-    DenyList, Service, delegation, fixed, is_public, lifetime, may_reach, ordered,
+    DenyList, Service,
+    decisions::{delegation, fixed, is_public, lifetime, may_reach, ordered},
 };
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::Url;

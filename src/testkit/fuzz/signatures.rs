@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use hearth_base::Millis;
-use hearth_federation::reach::{KeyList, own_list};
+use hearth_federation::reach::{KeyList, decisions::own_list};
 use hearth_protocol::{
     Depth, Draft, Pdu, PublicKeys, RoomVersion, SigningKey, countersign, parse_object, redact,
     seal, sign_json, to_text, verify_event, verify_json, verify_signatures,

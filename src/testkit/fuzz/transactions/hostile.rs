@@ -17,7 +17,7 @@ use axum::{
 };
 use futures_util::future::BoxFuture;
 use hearth_base::Millis;
-use hearth_federation::reach::{Names, NoName, Service, own_list};
+use hearth_federation::reach::{Names, NoName, Service, decisions::own_list};
 use hearth_protocol::{SigningKey, to_text};
 use http::{StatusCode, header};
 use parking_lot::Mutex;
