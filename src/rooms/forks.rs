@@ -41,6 +41,7 @@ impl Plan {
         if before != event.state_before || after != event.state_after {
             let key = (event.pdu.room_id().as_str(), event.position);
             self.batch.put(&FORKS, key, (before, after));
+            self.kept_roots.extend([before, after]);
         }
     }
 }

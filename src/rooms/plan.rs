@@ -56,7 +56,7 @@ pub(crate) struct Plan {
     pub(crate) head: Head,
     /// Whether other servers are in the room at this point of the plan, as far as that was asked.
     pub(crate) is_shared_now: bool,
-    overlay: Overlay,
+    pub(crate) overlay: Overlay,
     pub(crate) fresh: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(crate) redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(crate) members: HashMap<OwnedUserId, Member>,
@@ -67,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) added: Added,
     /// Whether other servers were in the room before, once it was asked.
     pub(crate) had_others: OnceCell<bool>,
+    /// States that are no event's, of which the nodes are written too.
+    pub(crate) kept_roots: Vec<Root>,
 }
 
 impl Plan {
@@ -132,6 +134,7 @@ impl Plan {
             transactions: HashMap::new(),
             added: Added::default(),
             had_others: OnceCell::new(),
+            kept_roots: Vec::new(),
         }
     }
 
@@ -450,6 +453,7 @@ impl Plan {
         let roots: Vec<Root> = events
             .flat_map(|event| [event.state_before, event.state_after])
             .chain([self.head.state])
+            .chain(self.kept_roots)
             .collect();
         self.overlay
             .write_into(&mut batch, self.head.number, &roots);

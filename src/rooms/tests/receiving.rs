@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hearth_protocol::{Depth, Draft, Pdu, RoomVersion, SigningKey, federation_json, seal};
 use hearth_store::View;
 use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedRoomId, OwnedUserId, UInt, server_name, user_id,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedRoomId, OwnedUserId, UInt, UserId, server_name,
+    user_id,
 };
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -13,31 +14,31 @@ use super::{House, away::Away};
 use crate::{Membership, Preset, RemoteTransaction, StoredEvent};
 
 /// A room of `@alice:home` in which `@bob:away` is, and what the server of `@bob` can send to it.
-struct Shared {
-    house: House,
-    room: OwnedRoomId,
+pub(super) struct Shared {
+    pub(super) house: House,
+    pub(super) room: OwnedRoomId,
     key: SigningKey,
-    away: Arc<Away>,
+    pub(super) away: Arc<Away>,
 }
 
 /// An event of the other server that is to be made.
-struct Made<'a> {
-    event_type: &'a str,
-    state_key: Option<&'a str>,
-    content: Value,
-    after: &'a [&'a Pdu],
+pub(super) struct Made<'a> {
+    pub(super) event_type: &'a str,
+    pub(super) state_key: Option<&'a str>,
+    pub(super) content: Value,
+    pub(super) after: &'a [&'a Pdu],
     /// The state events that it names, by type and state key.
-    names: &'a [(&'a str, &'a str)],
+    pub(super) names: &'a [(&'a str, &'a str)],
 }
 
-const BOB: &str = "@bob:away";
+pub(super) const BOB: &str = "@bob:away";
 
-fn bob() -> OwnedUserId {
+pub(super) fn bob() -> OwnedUserId {
     user_id!("@bob:away").to_owned()
 }
 
 impl Shared {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let house = House::open();
         let away = Arc::new(Away::default());
         house.rooms.connect(away.clone());
@@ -89,11 +90,11 @@ impl Shared {
         shared
     }
 
-    async fn view(&self) -> View {
+    pub(super) async fn view(&self) -> View {
         self.house.view().await
     }
 
-    async fn head(&self) -> crate::Head {
+    pub(super) async fn head(&self) -> crate::Head {
         let view = self.view().await;
         self.house
             .rooms
@@ -103,13 +104,13 @@ impl Shared {
             .unwrap()
     }
 
-    async fn stored(&self, id: &EventId) -> Option<Arc<StoredEvent>> {
+    pub(super) async fn stored(&self, id: &EventId) -> Option<Arc<StoredEvent>> {
         let view = self.view().await;
         self.house.rooms.event(&view, id).await.unwrap()
     }
 
     /// The newest event of the room.
-    async fn newest(&self) -> Pdu {
+    pub(super) async fn newest(&self) -> Pdu {
         let head = self.head().await;
         self.stored(head.extremities.last().unwrap())
             .await
@@ -118,14 +119,23 @@ impl Shared {
             .clone()
     }
 
-    async fn make(&self, made: Made<'_>) -> Pdu {
+    pub(super) async fn make(&self, made: Made<'_>) -> Pdu {
+        self.make_by(&bob(), made).await
+    }
+
+    /// As [`Shared::make`], by any user of the other server.
+    pub(super) async fn make_by(&self, sender: &UserId, made: Made<'_>) -> Pdu {
         let (view, head) = (self.view().await, self.head().await);
         let content = to_raw_value(&made.content).unwrap();
+        let depths = made.after.iter().map(|pdu| pdu.depth());
+        let depth = depths.max().unwrap_or_default().0 + 1;
+        // Later than what it follows.
+        let time = UInt::new_saturating(3_000 + depth);
         let mut draft = Draft::new(
-            bob(),
+            sender.to_owned(),
             made.event_type,
             content,
-            MilliSecondsSinceUnixEpoch(UInt::from(3_000_u32)),
+            MilliSecondsSinceUnixEpoch(time),
         );
         draft.room_id = Some(self.room.clone());
         draft.state_key = made.state_key.map(str::to_owned);
@@ -134,13 +144,7 @@ impl Shared {
             .iter()
             .map(|pdu| pdu.event_id().to_owned())
             .collect();
-        let depth = made
-            .after
-            .iter()
-            .map(|pdu| pdu.depth())
-            .max()
-            .unwrap_or_default();
-        draft.depth = Depth(depth.0 + 1);
+        draft.depth = Depth(depth);
         for (event_type, state_key) in made.names {
             let state = self
                 .house
@@ -155,7 +159,7 @@ impl Shared {
         seal(draft, head.version, &self.key).unwrap()
     }
 
-    async fn message(&self, body: &str, after: &[&Pdu]) -> Pdu {
+    pub(super) async fn message(&self, body: &str, after: &[&Pdu]) -> Pdu {
         self.make(Made {
             event_type: "m.room.message",
             state_key: None,
@@ -166,7 +170,7 @@ impl Shared {
         .await
     }
 
-    async fn name(&self, name: &str, after: &[&Pdu]) -> Pdu {
+    pub(super) async fn name(&self, name: &str, after: &[&Pdu]) -> Pdu {
         self.make(Made {
             event_type: "m.room.name",
             state_key: Some(""),
@@ -178,7 +182,7 @@ impl Shared {
     }
 
     /// Sends events and waits until they are worked off.
-    async fn send(&self, id: &str, events: &[&Pdu]) {
+    pub(super) async fn send(&self, id: &str, events: &[&Pdu]) {
         let transaction = RemoteTransaction {
             origin: server_name!("away").to_owned(),
             id: id.to_owned(),
@@ -416,4 +420,38 @@ async fn a_gap_with_many_ends_does_not_ask_for_as_many_states() {
     let asked = &shared.away.asked_for_states;
     assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 20);
     assert!(shared.stored(last.event_id()).await.is_none());
+}
+
+#[tokio::test]
+async fn what_the_room_was_between_branches_that_came_together_can_be_read() {
+    let shared = Shared::open().await;
+    let levels = json!({ "users": { BOB: 60 }, "state_default": 50, "events": {} });
+    let set = shared
+        .house
+        .set(&shared.room, "alice", "m.room.power_levels", levels);
+    set.await.unwrap();
+    let fork = shared.newest().await;
+    let mut branches = Vec::new();
+    for event_type in ["a", "b", "c"] {
+        let branch = Made {
+            event_type,
+            state_key: Some(""),
+            content: json!({}),
+            after: &[&fork],
+            names: &[("m.room.power_levels", ""), ("m.room.member", BOB)],
+        };
+        branches.push(shared.make(branch).await);
+    }
+    shared.send("1", &branches.iter().collect::<Vec<_>>()).await;
+    let (view, head) = (shared.view().await, shared.head().await);
+    // As a node reads it that took no part.
+    let other = &shared.house.other;
+    for (index, branch) in branches.iter().enumerate() {
+        let event = shared.stored(branch.event_id()).await.unwrap();
+        let after = other.current_after(&view, &event).await.unwrap();
+        for (place, of) in branches.iter().enumerate() {
+            let there = other.state_event(&view, &head, after, of.event_type(), "");
+            assert_eq!(there.await.unwrap().is_some(), place <= index);
+        }
+    }
 }
