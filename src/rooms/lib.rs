@@ -72,7 +72,9 @@ pub use outgoing::{Outgoing, TOPIC_OUTGOING};
 pub use place::{NoPlace, Place};
 pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
-pub use receive::{Admitted, Draft, RemoteInvite, RemoteTransaction, Standing, StateOf};
+pub use receive::{
+    Admitted, Draft, Recomputed, RemoteInvite, RemoteTransaction, Standing, StateOf,
+};
 pub use relation::{RelationFilter, RelationPage, Thread};
 pub use remote::{Asked, JoinedState, Message, NoAnswer, Remote, StateIds, Template};
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};

@@ -23,13 +23,13 @@ use crate::{
     head::{HEADS, NUMBERS},
     member::{FORGOTTEN, LOCAL_JOINED, MEMBERS, USER_ROOMS},
     receipt::RECEIPTS,
-    receive::{GAPS, REDACTIONS_AHEAD, SHOWN_OUTSIDE, STAGED, STAGED_IDS},
+    receive::{ASIDE, GAPS, REDACTIONS_AHEAD, SHOWN_OUTSIDE, STAGED, STAGED_IDS},
     relation::{ANNOTATIONS, RELATIONS, THREAD_ORDER, THREAD_USERS, THREADS},
     search::WORDS,
     servers::{REMOTE_JOINED, ROOM_SERVERS},
     signal::{DEVICE_SIGNALLED, SIGNALLED, SIGNALS},
     state::NODES,
-    timeline::{DEPTHS, EDGES, TIMELINE},
+    timeline::{DEPTHS, EDGES, TIMELINE, parse_id},
     transaction::{TRANSACTIONS, path_of},
     unread::{HIGHLIGHTS, LAST_SENT, THREAD_EVENTS},
 };
@@ -185,6 +185,7 @@ impl Rooms {
         clear(view, &mut batch, &GAPS, (room_id,)).await?;
         clear(view, &mut batch, &SHOWN_OUTSIDE, (room_id,)).await?;
         clear_staged(view, &mut batch, room_id).await?;
+        self.clear_aside(view, &mut batch, room_id).await?;
         clear(view, &mut batch, &RELATIONS, (room_id,)).await?;
         clear(view, &mut batch, &THREADS, (room_id,)).await?;
         clear(view, &mut batch, &THREAD_ORDER, (room_id,)).await?;
@@ -260,6 +261,25 @@ impl Rooms {
             if self.is_of_this_server(user) {
                 batch.delete(&FORGOTTEN, (user, member.position, room_id));
             }
+        }
+        Ok(())
+    }
+
+    /// Removes events that were not allowed.
+    async fn clear_aside(
+        &self,
+        view: &View,
+        batch: &mut Batch,
+        room_id: &str,
+    ) -> Result<(), Error> {
+        let limit = STEP.saturating_sub(batch.writes.len());
+        let page: Vec<((String, Position), String)> = view
+            .scan_prefix(&ASIDE, (room_id,), Direction::Forward, limit)
+            .await?;
+        for ((_, position), id) in page {
+            self.0.events.forget(&parse_id(id.clone())?);
+            batch.delete(&EVENTS, id.as_str());
+            batch.delete(&ASIDE, (room_id, position));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@
 //! | `join.rs`, `leave.rs`, `invite.rs` | our users in rooms of other servers |
 //! | `rescind.rs` | invites that are taken back |
 //! | `resident.rs` | users of other servers in rooms of ours |
+//! | `recompute.rs` | computing a room again, to find what is wrong with it |
 //! | `serve.rs` | what other servers may read of a room |
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
@@ -27,6 +28,7 @@ mod leave;
 mod missing;
 mod order;
 mod outliers;
+mod recompute;
 mod rescind;
 mod resident;
 mod resolve;
@@ -38,6 +40,8 @@ pub(crate) use accept::{Given, REDACTIONS_AHEAD, Received};
 pub(crate) use history::GAPS;
 pub use invite::RemoteInvite;
 pub(crate) use invite::SHOWN_OUTSIDE;
+pub(crate) use recompute::ASIDE;
+pub use recompute::Recomputed;
 pub use resident::{Admitted, Draft};
 pub use serve::StateOf;
 pub use stage::Transaction as RemoteTransaction;

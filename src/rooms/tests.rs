@@ -11,6 +11,7 @@ mod purging;
 mod queueing;
 mod reading;
 mod receiving;
+mod recomputing;
 mod redaction;
 mod seeing;
 

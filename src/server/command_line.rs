@@ -53,6 +53,9 @@ enum Verb {
     /// Registration tokens, for `registration.mode = "token"`.
     #[command(subcommand)]
     Token(Token),
+    /// Rooms; works both while the server runs and while it does not.
+    #[command(subcommand)]
+    Room(Room),
     /// The nodes that serve from one database.
     #[command(subcommand)]
     Cluster(Cluster),
@@ -129,6 +132,15 @@ enum Token {
     Delete {
         /// Which.
         token: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Room {
+    /// Computes all states of a room again from its events, and says what is stored otherwise; then it fails.
+    Replay {
+        /// `!…`
+        room: String,
     },
 }
 
@@ -311,6 +323,9 @@ fn command(line: &Line) -> Result<(), Error> {
             },
         )?,
         Verb::User(user) => ask(&config, &user.command()?)?,
+        Verb::Room(Room::Replay { room }) => {
+            ask(&config, &Command::ReplayRoom { room: room.clone() })?
+        }
         Verb::Cluster(Cluster::Status) => ask(&config, &Command::ClusterStatus)?,
         Verb::Token(token) => ask(&config, &token.command())?,
     };

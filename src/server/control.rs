@@ -64,6 +64,8 @@ pub(crate) enum Command {
     ClusterStatus,
     /// What runs on the store, for a program that wants to run there too.
     LookAtStore,
+    /// Computes a room again from its events and compares.
+    ReplayRoom { room: String },
     /// Copies the store and the key to a folder, an absolute path.
     Backup { target: std::path::PathBuf },
 }

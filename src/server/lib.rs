@@ -4,7 +4,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `command_line.rs` | `hearth serve`, `check-config`, `user`, `cluster`, `backup`, `restore`, `migrate`, `version` |
+//! | `command_line.rs` | `hearth serve`, `check-config`, `user`, `room`, `cluster`, `backup`, `restore`, `migrate`, `version` |
 //! | `node.rs` | a store, the services over it and the endpoints: a server without sockets |
 //! | `storage.rs` | which engine and which hints there are |
 //! | `transfer.rs` | a store brought to another place: `restore`, `migrate` |
@@ -13,7 +13,6 @@
 //! | `listen.rs` | sockets and connections |
 //! | `tls.rs` | certificates |
 //! | `front.rs` | what surrounds every endpoint: CORS, compression, panics, metrics |
-//! | `health.rs` | whether requests should be sent here |
 //! | `pace.rs` | the rate limit |
 //! | `cluster.rs` | this node among others: coming, going, and work that one does for all |
 //! | `removal.rs` | the removal of forgotten rooms, in the background |
@@ -28,7 +27,6 @@ pub mod command_line;
 mod control;
 mod errors;
 mod front;
-mod health;
 mod identity;
 mod listen;
 mod memory;

@@ -9,6 +9,7 @@ use hearth_protocol::{Denied, Pdu, PowerLevels, auth_types, check_named, check_s
 use hearth_store::{Direction, Family, Table};
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 
+use super::recompute::ASIDE;
 use crate::{
     Error, Member, Membership, StoredEvent,
     event::{EVENTS, EventRecord},
@@ -24,7 +25,7 @@ pub(crate) const REDACTIONS_AHEAD: Table<String, String> =
     Table::new(141, "redactions_ahead", Family::Records);
 
 /// How many heads a room has at most.
-const MAX_EXTREMITIES: usize = 20;
+pub(super) const MAX_EXTREMITIES: usize = 20;
 
 /// Type, state key and event id of the entries of a state.
 pub(crate) type StateList = Vec<(String, String, OwnedEventId)>;
@@ -193,7 +194,7 @@ impl Plan {
         self.resolved(&roots).await
     }
 
-    async fn states_after(&self, ids: &[OwnedEventId]) -> Result<Vec<Root>, Error> {
+    pub(super) async fn states_after(&self, ids: &[OwnedEventId]) -> Result<Vec<Root>, Error> {
         let mut roots = Vec::with_capacity(ids.len());
         for id in ids {
             let event = self.event(id).await?.filter(|event| !event.is_outlier());
@@ -231,7 +232,7 @@ impl Plan {
     }
 
     /// Asks the rules, in their order: what the event names, the state before it, the current state.
-    async fn judge(&self, pdu: &Pdu, state_before: Root) -> Result<Mark, Error> {
+    pub(super) async fn judge(&self, pdu: &Pdu, state_before: Root) -> Result<Mark, Error> {
         if let Mark::Rejected(denied) = self.judge_then(pdu, state_before).await? {
             return Ok(Mark::Rejected(denied));
         }
@@ -367,6 +368,8 @@ impl Plan {
             ..StoredEvent::outlier(pdu, self.head.version)
         };
         let id = event.event_id().to_owned();
+        let place = (event.pdu.room_id().as_str(), position);
+        self.batch.put(&ASIDE, place, id.as_str());
         self.batch
             .put(&EVENTS, id.as_str(), EventRecord::of(&event));
         self.fresh.insert(id, Arc::new(event));

@@ -30,21 +30,34 @@ impl Overlay {
         self.0.get(&(room, hash)).map(|(node, _)| node.clone())
     }
 
+    /// Takes over the nodes of the snapshots `roots` that are new in `other`.
+    pub fn take_over(&mut self, other: &Self, room: u64, roots: &[Root]) {
+        for (hash, (node, bytes)) in other.reached(room, roots) {
+            self.0.insert((room, hash), (node.clone(), bytes.clone()));
+        }
+    }
+
     /// Puts the nodes of the snapshots `roots` that are new here into `batch`. What only steps between them needed is
     /// left out. A node that is stored already may be written again, with the same bytes.
     pub fn write_into(&self, batch: &mut Batch, room: u64, roots: &[Root]) {
+        for (hash, (_, bytes)) in self.reached(room, roots) {
+            batch.put(&NODES, (room, hash), NodeBytes(bytes.clone()));
+        }
+    }
+
+    /// The new nodes of snapshots.
+    fn reached(&self, room: u64, roots: &[Root]) -> HashMap<Hash, &(Arc<Node>, Vec<u8>)> {
         let mut open: Vec<Hash> = roots.iter().map(|root| root.0).collect();
-        let mut written = std::collections::HashSet::new();
+        let mut reached = HashMap::new();
         while let Some(hash) = open.pop() {
-            let Some((node, bytes)) = self.0.get(&(room, hash)) else {
+            let Some(new) = self.0.get(&(room, hash)) else {
                 continue;
             };
-            if !written.insert(hash) {
-                continue;
+            if reached.insert(hash, new).is_none() {
+                let children = new.0.as_fork().into_iter().flat_map(|fork| fork.children());
+                open.extend(children.map(|(_, hash)| hash));
             }
-            batch.put(&NODES, (room, hash), NodeBytes(bytes.clone()));
-            let children = node.as_fork().into_iter().flat_map(|fork| fork.children());
-            open.extend(children.map(|(_, hash)| hash));
         }
+        reached
     }
 }

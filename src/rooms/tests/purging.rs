@@ -6,7 +6,11 @@ use hearth_store::{Direction, Family, TableId};
 use ruma::{OwnedRoomId, RoomId};
 use serde_json::json;
 
-use super::{House, user};
+use super::{
+    House,
+    receiving::{BOB, Made, Shared},
+    user,
+};
 use crate::{
     Act, Error, ReceiptThread, Transaction,
     known_rooms::ROOMS_MOVED,
@@ -276,4 +280,32 @@ async fn a_join_and_the_removal_exclude_each_other() {
         }
     }
     assert_eq!(stayed + gone, 20);
+}
+
+#[tokio::test]
+async fn events_that_were_not_allowed_go_too() {
+    let shared = Shared::open().await;
+    let newest = shared.newest().await;
+    // Without the power levels nothing allows it.
+    let wrong = Made {
+        event_type: "m.room.topic",
+        state_key: Some(""),
+        content: json!({ "topic": "wrong" }),
+        after: &[&newest],
+        names: &[("m.room.member", BOB)],
+    };
+    let wrong = shared.make(wrong).await;
+    shared.send("1", &[&wrong]).await;
+    let stored = shared.stored(wrong.event_id()).await.unwrap();
+    assert!(stored.pdu.is_rejected());
+    leave_and_forget(&shared.house, &shared.room, &["alice"]).await;
+    shared.house.clock.advance(KEPT_FOR);
+    assert_eq!(purge(&shared.house).await, [shared.room.as_str()]);
+    // What a transaction was answered is known for a day.
+    let kept = records(&shared.house).await.into_iter();
+    for (table, record) in kept.filter(|(table, _)| *table != 135) {
+        let text = String::from_utf8_lossy(&record);
+        let id = wrong.event_id().as_bytes();
+        assert!(!holds(&record, id), "table {table}: {text}");
+    }
 }

@@ -4,6 +4,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, path::Path};
 
 use hearth_store::{Batch, CommitError};
 use hearth_users::{NewAccount, RegistrationToken};
+use ruma::RoomId;
 use tokio::{fs, io::AsyncWriteExt as _};
 
 use super::Command;
@@ -66,6 +67,7 @@ pub(crate) async fn perform(
             let found = upgrade::look(&node.store().view().await?).await?;
             serde_json::to_string(&found).map_err(|e| Error::refused(e.to_string()))
         }
+        Command::ReplayRoom { room } => replay_room(node, &room).await,
         Command::Backup { target } => backup(node, key_file, &target).await,
     }
 }
@@ -196,6 +198,39 @@ async fn list_tokens(node: &Node) -> Result<String, Error> {
         None => format!("{} used {} times", token.token, token.completed),
     });
     Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Computes a room again. That something is stored otherwise is a refusal, so that the command fails.
+async fn replay_room(node: &Node, room: &str) -> Result<String, Error> {
+    let room_id = RoomId::parse(room)
+        .map_err(|e| Error::refused(format!("{room} is not the id of a room: {e}")))?;
+    let found = node
+        .rooms()
+        .recompute(&room_id)
+        .await
+        .map_err(|e| match e {
+            hearth_rooms::Error::Store(error @ hearth_store::Error::Unavailable(_)) => {
+                Error::Store(error)
+            }
+            other => Error::refused(other.to_string()),
+        })?;
+    let mut lines = vec![format!(
+        "{} events of {room_id}, of which {} follow a state that another server told",
+        found.events, found.told
+    )];
+    if found.redacted > 0 {
+        lines.push(format!(
+            "{} verdicts rest on what was redacted since, and are left as they are",
+            found.redacted
+        ));
+    }
+    if found.count == 0 {
+        lines.push("everything is stored as it was computed".to_owned());
+        return Ok(lines.join("\n"));
+    }
+    lines.push(format!("{} differences:", found.count));
+    lines.extend(found.differences);
+    Err(Error::refused(lines.join("\n")))
 }
 
 async fn backup(node: &Node, key_file: &Path, target: &Path) -> Result<String, Error> {

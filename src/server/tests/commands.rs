@@ -8,6 +8,11 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use hearth_base::config::Config;
+use hearth_rooms::{Head, NewRoom};
+use hearth_server::{Node, Outside};
+use hearth_store::{Batch, Family, Table};
+use ruma::user_id;
 use tempfile::TempDir;
 
 /// The program over the folder of a test.
@@ -178,6 +183,60 @@ fn the_nodes_that_live_are_listed() {
     server.stop();
     let listed = hearth.says(&["cluster", "status"]);
     assert_eq!(listed.trim(), "no node runs");
+}
+
+/// Where the program keeps the heads of rooms.
+const HEADS: Table<String, Head> = Table::new(87, "room_heads", Family::Records);
+
+/// Does something with the store of a server that does not run.
+fn with_node<T>(folder: &Path, act: impl AsyncFnOnce(&Node) -> T) -> T {
+    let mut config = Config::default();
+    config.server.signing_key_file = folder.join("data/signing.key");
+    config.server.control_socket = folder.join("data/control.sock");
+    config.store.path = folder.join("data/store");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let node = Node::open(&config, Outside::default()).await.unwrap();
+        let done = act(&node).await;
+        node.close().await.unwrap();
+        done
+    })
+}
+
+#[test]
+fn a_room_is_computed_again_with_and_without_a_running_server() {
+    let folder = TempDir::new().unwrap();
+    let hearth = Hearth(folder.path());
+    hearth.says(&["user", "create", "alice"]);
+    let room = with_node(folder.path(), async |node| {
+        let room = NewRoom::by(user_id!("@alice:localhost").to_owned());
+        node.rooms().create(room).await.unwrap()
+    });
+    let replay = ["room", "replay", room.as_str()];
+    assert!(hearth.says(&replay).contains("stored as it was computed"));
+    let server = hearth.serve();
+    assert!(hearth.says(&replay).contains("stored as it was computed"));
+    let unknown = hearth.complains(&["room", "replay", "!nowhere:localhost"]);
+    assert!(unknown.contains("no events of such a room"), "{unknown}");
+    assert!(
+        hearth
+            .complains(&["room", "replay", "alice"])
+            .contains("not the id of a room")
+    );
+    server.stop();
+    with_node(folder.path(), async |node| {
+        let view = node.store().view().await.unwrap();
+        let mut head = view.get(&HEADS, room.as_str()).await.unwrap().unwrap();
+        head.joined += 1;
+        let mut batch = Batch::new();
+        batch.put(&HEADS, room.as_str(), &head);
+        node.store().commit(batch).await.unwrap();
+    });
+    let wrong = hearth.complains(&replay);
+    assert!(
+        wrong.contains("1 differences:\n2 users are said to be joined, and 1 are"),
+        "{wrong}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A simulation of servers that share a room: partitions, delay, duplication, reordering, forged events. In the end, when
-//! everything was delivered, all servers have to hold the same state of the room.
+//! everything was delivered, all servers have to hold the same state of the room, and each what comes out when it computes the room
+//! again from its events.
 //!
 //!     convergence COUNT           so many seeds, from 1 on
 //!     convergence --seed S        one seed, told in detail
@@ -146,7 +147,24 @@ async fn simulate(world: &mut World, is_told: bool) -> Result<(), Failure> {
             }
         }
     }
-    compare(world, hostile, is_told).await
+    compare(world, hostile, is_told).await?;
+    compute_again(world).await
+}
+
+/// What every server stored of the room has to be what comes out when it is computed again.
+async fn compute_again(world: &World) -> Result<(), Failure> {
+    for peer in &world.peers {
+        let view = peer.rooms.view().await?;
+        if peer.rooms.head(&view, &world.room()?).await?.is_none() {
+            continue;
+        }
+        let found = peer.rooms.recompute(&world.room()?).await?;
+        if found.count > 0 {
+            let differences = found.differences.join("; ");
+            return Err(format!("{} differs from itself: {differences}", peer.name).into());
+        }
+    }
+    Ok(())
 }
 
 /// All servers that are in the room as the first one sees it have to hold the same state.
