@@ -13,7 +13,10 @@ mod get_user_info;
 mod list_users;
 pub(crate) mod notices;
 mod send_server_notice;
+mod tell_administrators;
 mod user;
+
+pub use tell_administrators::tell_administrators;
 
 /// The endpoints of this chapter.
 pub(crate) fn routes() -> Routes {

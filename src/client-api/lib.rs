@@ -58,6 +58,7 @@ mod tokens;
 mod typing;
 mod user_directory;
 
+pub use administration::tell_administrators;
 pub use app::{App, Notices, Registration, Services, Settings, Support};
 pub use limits::{RateLimit, Refusal};
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `order.rs` | the orders in which events are looked at |
 //! | `accept.rs` | the plan of an event that came in: its state, its mark, the heads |
+//! | `alarm.rs` | noticing that the state of a room went back |
 //! | `resolve.rs` | the state where branches meet |
 //! | `stage.rs` | what was taken over from other servers and is not yet worked off |
 //! | `work.rs` | working that off, room by room |
@@ -20,6 +21,7 @@
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
 mod accept;
+mod alarm;
 mod backfill;
 mod history;
 mod invite;
@@ -37,6 +39,7 @@ mod stage;
 mod work;
 
 pub(crate) use accept::{Given, REDACTIONS_AHEAD, Received};
+pub use alarm::Alarm;
 pub(crate) use history::GAPS;
 pub use invite::RemoteInvite;
 pub(crate) use invite::SHOWN_OUTSIDE;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod alarming;
 mod away;
 mod creation;
 mod history;

@@ -16,12 +16,14 @@
 //! | `pace.rs` | the rate limit |
 //! | `cluster.rs` | this node among others: coming, going, and work that one does for all |
 //! | `removal.rs` | the removal of forgotten rooms, in the background |
+//! | `alarms.rs` | telling the administrators that the state of a room went back |
 //! | `telemetry.rs` | metrics |
 //! | `memory.rs` | how the process gives memory back, and how many files it may open |
 //! | `control.rs` | the socket over which the command line talks to a running server |
 //! | `upgrade.rs` | the form of the records, and which versions can run together |
 //! | `errors.rs` | why a command cannot be done |
 
+mod alarms;
 mod cluster;
 pub mod command_line;
 mod control;

@@ -138,15 +138,7 @@ impl Node {
 
     /// The endpoints and what surrounds them, as `config` says now.
     pub fn router(&self, config: &Config) -> Router {
-        let app = App::new(Services {
-            store: self.store.clone(),
-            rooms: self.rooms.clone(),
-            users: self.users.clone(),
-            sync: self.sync.clone(),
-            clock: self.clock.clone(),
-            rng: self.rng.clone(),
-            settings: self.settings(config),
-        });
+        let app = self.app(config);
         let open_metrics = config.metrics.address.is_none();
         let mut endpoints = hearth_client_api::router(app);
         if let Some(peers) = &self.peers {
@@ -164,6 +156,19 @@ impl Node {
             )));
         }
         front::surround(endpoints, &self.health, open_metrics)
+    }
+
+    /// What the endpoints for clients call.
+    pub(crate) fn app(&self, config: &Config) -> App {
+        App::new(Services {
+            store: self.store.clone(),
+            rooms: self.rooms.clone(),
+            users: self.users.clone(),
+            sync: self.sync.clone(),
+            clock: self.clock.clone(),
+            rng: self.rng.clone(),
+            settings: self.settings(config),
+        })
     }
 
     fn settings(&self, config: &Config) -> Settings {

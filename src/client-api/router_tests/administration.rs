@@ -163,3 +163,28 @@ async fn accounts_are_listed_made_and_changed() {
     .await
     .refused(400, "M_INVALID_PARAM");
 }
+
+#[tokio::test]
+async fn administrators_are_told_what_the_server_noticed() {
+    let server = Server::start().await;
+    let (admin, alice) = people(&server).await;
+    let told = crate::tell_administrators(&server.app, "something happened").await;
+    assert_eq!(told, Ok(1));
+    let sync = alice.get("/sync").await.ok();
+    assert!(sync["rooms"].get("invite").is_none(), "{sync}");
+    let sync = admin.get("/sync").await.ok();
+    let rooms = sync["rooms"]["invite"].as_object().unwrap();
+    let room = rooms.keys().next().unwrap().replace('!', "%21");
+    admin.post(&format!("/join/{room}"), json!({})).await.ok();
+    let path = format!("/rooms/{room}/messages?dir=b");
+    let page = admin.get(&path).await.ok();
+    let said = |event: &&serde_json::Value| event["content"]["body"] == "something happened";
+    assert!(
+        page["chunk"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|event| said(&event)),
+        "{page}"
+    );
+}

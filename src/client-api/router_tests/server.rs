@@ -20,6 +20,7 @@ use crate::{App, Registration, Services, Settings, router};
 
 /// The router, and the folder that its store lives in. Where the specification is at hand, every answer is judged by it.
 pub(super) struct Server {
+    pub(super) app: App,
     router: Router,
     pub(super) sync: Sync,
     pub(super) users: Users,
@@ -117,7 +118,8 @@ impl Server {
             settings,
         });
         Self {
-            router: router(app),
+            router: router(app.clone()),
+            app,
             recorder: Specification::shared().unwrap().map(Recorder::new),
             sync,
             users,

@@ -296,6 +296,9 @@ impl Plan {
         let state_after = self.state_after(&pdu, state_before).await?;
         let effects = self.foresee(&pdu, false).await?;
         let moved = self.foresee_move(&pdu, state_after).await?;
+        let next = moved.as_ref().map(|moved| moved.state);
+        let alarm = self.foresee_alarm(&pdu, (state_before, state_after), next);
+        let alarm = alarm.await?;
         let has_gap = self.follows_unknown(&pdu).await?;
         let redaction = self.redaction_ahead(&pdu).await?;
         let is_for_others = pass_on && self.is_for_others(&pdu).await?;
@@ -318,6 +321,7 @@ impl Plan {
                 self.apply_member(&event.pdu, position, user, before, now);
             }
         }
+        self.raise(alarm, position);
         let event = Arc::new(StoredEvent {
             version: self.head.version,
             position,
