@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::BoxFuture;
 use hearth_protocol::{BadSignature, Pdu, RoomVersion, federation_json};
-use hearth_rooms::{Asked, JoinedState, Membership, Message, NoAnswer, Remote, StateIds, Template};
+use hearth_rooms::{
+    Asked, JoinedState, Membership, Message, NoAnswer, Remote, StateIds, Template, heads_of,
+};
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedServerName,
     OwnedUserId, RoomAliasId, RoomId, RoomVersionId, ServerName, UInt, UserId,
@@ -136,6 +138,19 @@ impl Remote for Peers {
                 version: version(version_id),
                 event,
             })
+        })
+    }
+
+    fn heads<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        user: &'a UserId,
+    ) -> Asked<'a, Vec<OwnedEventId>> {
+        let request = prepare_leave_event::v1::Request::new(room_id.to_owned(), user.to_owned());
+        Box::pin(async move {
+            let answer = self.call(server, request, Manner::BACKGROUND).await?;
+            Ok(heads_of(&answer.event))
         })
     }
 

@@ -15,6 +15,7 @@
 //! | `join.rs`, `leave.rs`, `invite.rs` | our users in rooms of other servers |
 //! | `rescind.rs` | invites that are taken back |
 //! | `resident.rs` | users of other servers in rooms of ours |
+//! | `heal.rs` | finding out that events were lost on their way here |
 //! | `recompute.rs` | computing a room again, to find what is wrong with it |
 //! | `serve.rs` | what other servers may read of a room |
 //!
@@ -23,6 +24,7 @@
 mod accept;
 mod alarm;
 mod backfill;
+mod heal;
 mod history;
 mod invite;
 mod join;
@@ -40,6 +42,7 @@ mod work;
 
 pub(crate) use accept::{Given, REDACTIONS_AHEAD, Received};
 pub use alarm::Alarm;
+pub use heal::{Walk, heads_of};
 pub(crate) use history::GAPS;
 pub use invite::RemoteInvite;
 pub(crate) use invite::SHOWN_OUTSIDE;

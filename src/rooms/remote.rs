@@ -19,7 +19,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
-use crate::{Error, Membership, Rooms};
+use crate::{Error, Membership, Rooms, heads_of};
 
 /// How many servers of a room are told.
 const MAX_SERVERS: usize = 10_000;
@@ -93,6 +93,19 @@ pub trait Remote: Send + Sync + 'static {
         user: &'a UserId,
         membership: Membership,
     ) -> Asked<'a, Template>;
+
+    /// The heads of a room as the server has them, which it names in a draft for `user`, one of ours in the room. Nobody waits.
+    fn heads<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room_id: &'a RoomId,
+        user: &'a UserId,
+    ) -> Asked<'a, Vec<OwnedEventId>> {
+        Box::pin(async move {
+            let draft = self.draft(server, room_id, user, Membership::Leave).await?;
+            Ok(heads_of(&draft.event))
+        })
+    }
 
     /// Sends a signed join to a server in the room.
     fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu) -> Asked<'a, JoinedState>;

@@ -5,6 +5,7 @@
 mod alarming;
 mod away;
 mod creation;
+mod healing;
 mod history;
 mod membership;
 mod naming;

@@ -13,10 +13,12 @@
 //! | `listen.rs` | sockets and connections |
 //! | `tls.rs` | certificates |
 //! | `front.rs` | what surrounds every endpoint: CORS, compression, panics, metrics |
+//! | `health.rs` | whether requests should be sent here |
 //! | `pace.rs` | the rate limit |
 //! | `cluster.rs` | this node among others: coming, going, and work that one does for all |
 //! | `removal.rs` | the removal of forgotten rooms, in the background |
 //! | `alarms.rs` | telling the administrators that the state of a room went back |
+//! | `healing.rs` | comparing the heads of rooms with other servers, in the background |
 //! | `telemetry.rs` | metrics |
 //! | `memory.rs` | how the process gives memory back, and how many files it may open |
 //! | `control.rs` | the socket over which the command line talks to a running server |
@@ -29,6 +31,8 @@ pub mod command_line;
 mod control;
 mod errors;
 mod front;
+mod healing;
+mod health;
 mod identity;
 mod listen;
 mod memory;

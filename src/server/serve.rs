@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, Node, Outside, alarms, cluster, control, front,
+    Error, Node, Outside, alarms, cluster, control, front, healing,
     listen::{self, Manners},
     removal, telemetry,
     tls::Tls,
@@ -125,6 +125,10 @@ fn work(
     tasks.spawn(removal::serve(rooms, kept_for, kept, stopping.clone()));
     let (rooms, kept) = (node.rooms().clone(), leases.keep(cluster::INBOUND));
     tasks.spawn(cluster::take_up(rooms, kept, stopping.clone()));
+    if config.federation.enabled {
+        let (rooms, kept) = (node.rooms().clone(), leases.keep(healing::LEASE));
+        tasks.spawn(healing::serve(rooms, kept, stopping.clone()));
+    }
     let (app, kept) = (node.app(config), leases.keep(alarms::LEASE));
     tasks.spawn(alarms::serve(app, kept, stopping.clone()));
     tasks.spawn(node.clone().run(leases.clone(), stopping));

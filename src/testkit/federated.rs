@@ -1,9 +1,18 @@
 //! Several servers that speak with each other over TLS, in one process.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::{path::Path, sync::Arc};
+
+use hearth_store::{Family, MemoryHints, Position, Store, Table, engines::rocksdb};
 use hearth_testkit::{Network, Server};
 use reqwest::Method;
+use ruma::RoomId;
 use serde_json::{Value, json};
+
+/// Where a server keeps what it has to send.
+const OUTGOING: Table<Position, ()> = Table::new(138, "outgoing", Family::Log);
+const QUEUES: Table<(String, Position), ()> = Table::new(205, "outbound_queues", Family::Log);
+const BEHIND: Table<(String, String), ()> = Table::new(206, "outbound_behind", Family::Index);
 
 async fn two() -> (Server, Server) {
     let network = Network::new().unwrap();
@@ -330,6 +339,59 @@ async fn what_was_sent_to_a_server_that_was_down_comes_later() {
     let one = one.restart().await.unwrap();
     say(&one, &alice, &room, "again").await;
     wait_for(&two, &bob, |answer| message(answer, &room, "again")).await;
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_lost_on_its_way_is_found_by_comparing_heads() {
+    let (one, two) = two().await;
+    if one.nodes() > 1 {
+        // What is lost is taken out of a folder.
+        return;
+    }
+    let (alice, bob) = (
+        one.register("alice").await.unwrap(),
+        two.register("bob").await.unwrap(),
+    );
+    let room = shared_room(&one, &two, &alice, &bob).await;
+    say(&one, &alice, &room, "arrives").await;
+    wait_for(&two, &bob, |answer| message(answer, &room, "arrives")).await;
+    // Where the other server remembers it to be.
+    let address = one.url("").replace("https://", "");
+    let one = one
+        .restart_with(|config| {
+            config.listen.addresses = vec![address.parse().unwrap()];
+            config.federation.deny = vec!["two.test".to_owned()];
+        })
+        .await
+        .unwrap();
+    say(&one, &alice, &room, "lost").await;
+    say(&one, &alice, &room, "lost-too").await;
+    let forget = async |folder: &Path| {
+        let options = rocksdb::Options::at(folder.join("store"));
+        let engine = rocksdb::open(options).unwrap();
+        let store = Store::new(engine, Arc::new(MemoryHints::new(|| 0)));
+        store.delete_prefix(&OUTGOING, ()).await.unwrap();
+        store.delete_prefix(&QUEUES, ()).await.unwrap();
+        store.delete_prefix(&BEHIND, ()).await.unwrap();
+        store.engine().close().await.unwrap();
+    };
+    let one = one.restart_after(forget).await.unwrap();
+    let one = one
+        .restart_with(|config| config.federation.deny.clear())
+        .await
+        .unwrap();
+    let room_id = RoomId::parse(&*room).unwrap();
+    assert_eq!(two.rooms().unwrap().heal(&room_id).await.unwrap(), 1);
+    wait_for(&two, &bob, |answer| message(answer, &room, "lost-too")).await;
+    let path = format!("/rooms/{room}/messages?dir=b&limit=50");
+    let page = ask(&two, Method::GET, &path, &bob, &Value::Null).await;
+    let mut bodies = page["chunk"].as_array().unwrap().iter();
+    assert!(bodies.any(|event| event["content"]["body"] == "lost"));
+    // Nothing more is missing, on either side.
+    assert_eq!(two.rooms().unwrap().heal(&room_id).await.unwrap(), 0);
+    assert_eq!(one.rooms().unwrap().heal(&room_id).await.unwrap(), 0);
     one.stop().await.unwrap();
     two.stop().await.unwrap();
 }

@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 use futures_util::future::join_all;
 use hearth_base::config::{Config, RegistrationMode, Secret};
 use hearth_conformance::{Recorder, Specification};
+use hearth_rooms::Rooms;
 use hearth_server::{Outside, Running, Schema};
 use hearth_users::Users;
 use reqwest::{Client, Method};
@@ -226,6 +227,15 @@ impl Server {
         self.restart_after(async |_| ()).await
     }
 
+    /// As [`Server::restart`], with a configuration that `change` has changed.
+    ///
+    /// # Errors
+    /// As [`hearth_server::start`].
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Result<Self, Failure> {
+        change(&mut self.config);
+        self.restart().await
+    }
+
     /// As [`Server::restart`], and does something with its folder meanwhile.
     ///
     /// # Errors
@@ -263,6 +273,15 @@ impl Server {
     pub fn users(&self) -> Result<&Users, Failure> {
         let node = self.nodes.first().ok_or(Failure::Empty)?;
         Ok(node.node().users())
+    }
+
+    /// The rooms, as one of its nodes knows them.
+    ///
+    /// # Errors
+    /// If there is no node.
+    pub fn rooms(&self) -> Result<&Rooms, Failure> {
+        let node = self.nodes.first().ok_or(Failure::Empty)?;
+        Ok(node.node().rooms())
     }
 
     /// Lets all nodes take up another configuration.

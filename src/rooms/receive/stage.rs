@@ -251,7 +251,7 @@ impl Rooms {
     }
 
     /// Why an event of a known room is not even looked at.
-    async fn refusal(
+    pub(super) async fn refusal(
         &self,
         view: &View,
         head: &Head,

@@ -2,7 +2,7 @@
 //! no more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -28,6 +28,10 @@ use crate::{Asked, JoinedState, Membership, Message, NoAnswer, Remote, StateIds,
 pub(super) struct Away {
     /// What it tells of the events before one, if anything.
     pub(super) before: Mutex<Vec<Box<RawValue>>>,
+    /// The heads that it tells of every room.
+    pub(super) heads: Mutex<Vec<OwnedEventId>>,
+    /// The events that it gives.
+    pub(super) events: Mutex<HashMap<OwnedEventId, Box<RawValue>>>,
     /// How often it was asked for a state.
     pub(super) asked_for_states: AtomicUsize,
 }
@@ -37,6 +41,15 @@ fn silence<'a, T: Send + 'a>() -> Asked<'a, T> {
 }
 
 impl Remote for Away {
+    fn heads<'a>(
+        &'a self,
+        _: &'a ServerName,
+        _: &'a RoomId,
+        _: &'a UserId,
+    ) -> Asked<'a, Vec<OwnedEventId>> {
+        let heads = self.heads.lock().clone();
+        Box::pin(async { Ok(heads) })
+    }
     fn draft<'a>(
         &'a self,
         _: &'a ServerName,
@@ -101,8 +114,11 @@ impl Remote for Away {
     ) -> Asked<'a, JoinedState> {
         silence()
     }
-    fn event<'a>(&'a self, _: &'a ServerName, _: &'a EventId) -> Asked<'a, Box<RawValue>> {
-        silence()
+    fn event<'a>(&'a self, _: &'a ServerName, id: &'a EventId) -> Asked<'a, Box<RawValue>> {
+        match self.events.lock().get(id).cloned() {
+            Some(event) => Box::pin(async { Ok(event) }),
+            None => silence(),
+        }
     }
     fn event_auth<'a>(
         &'a self,
