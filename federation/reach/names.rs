@@ -8,7 +8,10 @@ use std::{net::IpAddr, time::Duration};
 use futures_util::future::BoxFuture;
 use hickory_resolver::{
     TokioResolver,
+    config::{ResolverConfig, ResolverOpts},
+    net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{RData, RecordType},
+    system_conf::read_system_conf,
 };
 
 /// The most addresses and services of one name that are looked at.
@@ -54,14 +57,25 @@ impl SystemNames {
     /// Reads the system's configuration. Without one, every look-up fails with the reason.
     #[must_use]
     pub fn new() -> Self {
-        let built = TokioResolver::builder_tokio().and_then(|mut builder| {
-            let options = builder.options_mut();
-            options.positive_max_ttl = Some(MAX_LIFETIME);
-            options.negative_max_ttl = Some(MAX_LIFETIME);
-            builder.build()
-        });
+        let built = read_system_conf().and_then(|(config, options)| build(config, options));
         Self(built.map_err(|e| NoName(format!("the system names no resolver: {e}"))))
     }
+}
+
+/// Several name servers are asked at once, and one may know names that another does not: that of a container's own network,
+/// say, beside that of the machine. So a name is not there only if no one has it, however quick the first to say so was.
+fn build(system: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResolver, NetError> {
+    let mut servers = system.name_servers().to_vec();
+    for server in &mut servers {
+        server.trust_negative_responses = false;
+    }
+    let config =
+        ResolverConfig::from_parts(system.domain().cloned(), system.search().to_vec(), servers);
+    options.positive_max_ttl = Some(MAX_LIFETIME);
+    options.negative_max_ttl = Some(MAX_LIFETIME);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()
 }
 
 impl Default for SystemNames {
@@ -110,5 +124,83 @@ impl Names for SystemNames {
                 resolver.clear_lookup_cache(host, kind);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::Ipv4Addr;
+
+    use hickory_resolver::{
+        config::NameServerConfig,
+        proto::{
+            op::{Message, ResponseCode},
+            rr::{Record, rdata::A},
+        },
+    };
+    use tokio::{net::UdpSocket, sync::watch};
+
+    use super::*;
+
+    const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+    const FOUND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    /// A question that came in, with where its answer goes.
+    async fn asked(socket: &UdpSocket) -> (Message, std::net::SocketAddr) {
+        let mut bytes = [0; 512];
+        let (length, from) = socket.recv_from(&mut bytes).await.unwrap();
+        let message = Message::from_vec(&bytes[..length]).unwrap();
+        (message.into_response(), from)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_one_of_two_servers_knows_is_found_though_the_other_denies_it_first() {
+        let knows = UdpSocket::bind((HERE, 0)).await.unwrap();
+        let denies = UdpSocket::bind((HERE, 0)).await.unwrap();
+        let servers = [&knows, &denies].map(|socket| {
+            let mut server = NameServerConfig::udp(HERE.into());
+            server.connections[0].port = socket.local_addr().unwrap().port();
+            server
+        });
+        let (denied, mut denials) = watch::channel(Vec::new());
+
+        tokio::spawn(async move {
+            loop {
+                let (mut answer, from) = asked(&denies).await;
+                answer.metadata.response_code = ResponseCode::NXDomain;
+                denies
+                    .send_to(&answer.to_vec().unwrap(), from)
+                    .await
+                    .unwrap();
+                denied.send_modify(|kinds| kinds.push(answer.queries[0].query_type));
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                let (mut answer, from) = asked(&knows).await;
+                let query = answer.queries[0].clone();
+                // The other one has spoken already.
+                denials
+                    .wait_for(|kinds| kinds.contains(&query.query_type))
+                    .await
+                    .unwrap();
+                if query.query_type == RecordType::A {
+                    answer.add_answer(Record::from_rdata(query.name, 60, RData::A(A(FOUND))));
+                }
+                knows
+                    .send_to(&answer.to_vec().unwrap(), from)
+                    .await
+                    .unwrap();
+            }
+        });
+
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers.to_vec());
+        let names = SystemNames(Ok(build(config, ResolverOpts::default()).unwrap()));
+        assert_eq!(
+            names.addresses("inside").await.unwrap(),
+            [IpAddr::from(FOUND)]
+        );
     }
 }
