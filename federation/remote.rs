@@ -25,6 +25,7 @@ use ruma::{
                 RawStrippedState, create_invite, create_join_event, create_knock_event,
                 create_leave_event, prepare_join_event, prepare_knock_event, prepare_leave_event,
             },
+            policy::sign_event,
             query::{get_profile_information, get_room_information},
             space::get_hierarchy,
         },
@@ -151,6 +152,15 @@ impl Remote for Peers {
         Box::pin(async move {
             let answer = self.call(server, request, Manner::BACKGROUND).await?;
             Ok(heads_of(&answer.event))
+        })
+    }
+
+    fn recommend<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, String> {
+        let request = sign_event::v1::Request::new(federation_json(pdu));
+        Box::pin(async move {
+            let answer = self.call(server, request, BRIEF).await?;
+            let signature = answer.ed25519_signature(server).map(str::to_owned);
+            signature.ok_or_else(|| NoAnswer::Unreachable("there is no signature".to_owned()))
         })
     }
 

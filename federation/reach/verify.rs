@@ -10,7 +10,7 @@ use std::{
 
 use hearth_base::Millis;
 use hearth_protocol::{
-    BadSignature, Pdu, PublicKeys, RoomVersion, required_signatures, verify_event,
+    BadSignature, POLICY_KEY_ID, Pdu, PublicKeys, RoomVersion, required_signatures, verify_event,
 };
 use hearth_store::Error as StoreError;
 use ruma::{OwnedServerName, OwnedServerSigningKeyId};
@@ -89,6 +89,8 @@ fn signers(pdu: &Pdu, version: RoomVersion) -> Result<Signers, BadSignature> {
         .into_iter()
         .map(|server| {
             let ids = signed.signatures.get(&server).into_iter().flatten();
+            // Who is a policy server too does not publish that key.
+            let ids = ids.filter(|(id, _)| id.as_str() != POLICY_KEY_ID);
             let ids = ids.map(|(id, _)| id.clone()).take(MAX_KEYS).collect();
             (server, ids)
         })

@@ -12,6 +12,7 @@
 //! | the state of a room | `state.rs`, `snapshot.rs` |
 //! | who may see what | `visibility.rs` |
 //! | what a node remembers, and forgets when another one changes it | `known_events.rs`, `known_rooms.rs`, `known_locals.rs` |
+//! | the policy server of a room | `policy.rs` |
 //! | how a room goes | `purge.rs` |
 //! | what is found by its words | `search.rs` |
 //!
@@ -37,6 +38,7 @@ mod near;
 mod outgoing;
 mod place;
 mod plan;
+mod policy;
 mod purge;
 mod queue;
 mod receipt;

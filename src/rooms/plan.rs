@@ -287,6 +287,7 @@ impl Plan {
     pub(crate) async fn add(&mut self, proposal: Proposal) -> Result<Arc<StoredEvent>, Error> {
         let transaction = proposal.transaction.clone();
         let pdu = self.authorised(proposal).await?;
+        let pdu = self.recommended(pdu).await?;
         let effects = self.foresee(&pdu, true).await?;
         let is_for_others = self.is_for_others(&pdu).await?;
         let state_before = self.head.state;

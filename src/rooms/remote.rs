@@ -107,6 +107,9 @@ pub trait Remote: Send + Sync + 'static {
         })
     }
 
+    /// Asks the policy server of a room to sign an event; gives the signature, in base64.
+    fn recommend<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, String>;
+
     /// Sends a signed join to a server in the room.
     fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu) -> Asked<'a, JoinedState>;
 

@@ -9,6 +9,7 @@ mod healing;
 mod history;
 mod membership;
 mod naming;
+mod policing;
 mod purging;
 mod queueing;
 mod reading;

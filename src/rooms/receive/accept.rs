@@ -242,6 +242,9 @@ impl Plan {
         {
             return Ok(Mark::SoftFailed(denied));
         }
+        if let Err(denied) = self.check_policy(pdu).await? {
+            return Ok(Mark::SoftFailed(denied));
+        }
         Ok(Mark::Accepted)
     }
 

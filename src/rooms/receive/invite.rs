@@ -255,6 +255,7 @@ impl Rooms {
             _ => {}
         }
         let invite = plan.authorised(proposal(&change)?).await?;
+        let invite = plan.recommended(invite).await?;
         let version = plan.head.version;
         let shown = self
             .shown_events(&plan.view, &plan.head, plan.head.state, &change.sender)

@@ -59,6 +59,7 @@ impl Rooms {
             }
         }
         self.fetch_auth_events(origin, version, &pdu).await?;
+        let pdu = self.recommended_now(pdu).await?;
         Ok(Received {
             pdu,
             given: Given::Nothing,
@@ -115,6 +116,7 @@ impl Rooms {
             }
         }
         self.fetch_auth_events(origin, version, &pdu).await?;
+        let pdu = self.recommended_now(pdu).await?;
         let given = match states.is_empty() {
             true => Given::Nothing,
             false => Given::After(states),

@@ -2,7 +2,8 @@
 //! rules allow it, the heads and the current state. What comes out is compared with what is stored. Must never write.
 //!
 //! What other servers told cannot be computed: where an event came before those that it follows, its state is taken as it was
-//! told, and what follows from it is computed. So is a verdict that a redaction may have changed since.
+//! told, and what follows from it is computed. A verdict is left as it is that a redaction may have changed since, or that may be a
+//! policy server's.
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
@@ -22,6 +23,7 @@ use crate::{
     forks::FORKS,
     membership_of,
     plan::Plan,
+    policy::POLICY,
     state::Root,
     timeline::{DEPTHS, EDGES, TIMELINE, parse_id},
 };
@@ -51,8 +53,9 @@ pub struct Recomputed {
     pub events: u64,
     /// How many of them have a state that another server told.
     pub told: u64,
-    /// How many verdicts were left as they are, since a redaction may have changed what they rest on.
-    pub redacted: u64,
+    /// How many verdicts were left as they are, since a redaction may have changed what they rest on, or the room had a policy
+    /// server.
+    pub unclear: u64,
     /// In how many places what is stored is not what was computed.
     pub count: u64,
     /// The first hundred of those, each a line for people.
@@ -323,7 +326,7 @@ impl Again {
         }
     }
 
-    /// What the rules say; what is stored, if it is another and a redaction may be why.
+    /// What the rules say; what is stored, if it is another and a redaction or a policy server may be why.
     async fn verdict(
         &mut self,
         event: &StoredEvent,
@@ -344,13 +347,14 @@ impl Again {
         if verdict == stored {
             return Ok(verdict);
         }
-        let mut is_redacted = event.redacted_by.is_some();
+        let policy = self.plan.state(POLICY, "").await?;
+        let mut is_unclear = event.redacted_by.is_some() || policy.is_some();
         for id in pdu.auth_events() {
             let named = self.plan.event(id).await?;
-            is_redacted |= named.is_some_and(|named| named.redacted_by.is_some());
+            is_unclear |= named.is_some_and(|named| named.redacted_by.is_some());
         }
-        self.found.redacted += u64::from(is_redacted);
-        Ok(if is_redacted { stored } else { verdict })
+        self.found.unclear += u64::from(is_unclear);
+        Ok(if is_unclear { stored } else { verdict })
     }
 
     /// Whether all that the event follows was there when it came.

@@ -23,6 +23,9 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{Asked, JoinedState, Membership, Message, NoAnswer, Remote, StateIds, Template};
 
+/// Gives the signature of an event.
+pub(super) type PolicySigner = Box<dyn Fn(&Pdu) -> String + Send + Sync>;
+
 /// A server that nobody can ask, whose signatures hold.
 #[derive(Default)]
 pub(super) struct Away {
@@ -32,6 +35,10 @@ pub(super) struct Away {
     pub(super) heads: Mutex<Vec<OwnedEventId>>,
     /// The events that it gives.
     pub(super) events: Mutex<HashMap<OwnedEventId, Box<RawValue>>>,
+    /// How it signs as a policy server; nothing: it refuses.
+    pub(super) policy: Mutex<Option<PolicySigner>>,
+    /// How often it was asked to.
+    pub(super) asked_for_policy: AtomicUsize,
     /// How often it was asked for a state.
     pub(super) asked_for_states: AtomicUsize,
 }
@@ -49,6 +56,19 @@ impl Remote for Away {
     ) -> Asked<'a, Vec<OwnedEventId>> {
         let heads = self.heads.lock().clone();
         Box::pin(async { Ok(heads) })
+    }
+    fn recommend<'a>(&'a self, _: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, String> {
+        let policy = self.policy.lock();
+        self.asked_for_policy.fetch_add(1, Ordering::Relaxed);
+        let answer = match policy.as_ref() {
+            Some(policy) => Ok(policy(pdu)),
+            None => Err(NoAnswer::Refused {
+                status: 400,
+                errcode: "M_FORBIDDEN".to_owned(),
+                message: "it looks like spam".to_owned(),
+            }),
+        };
+        Box::pin(async { answer })
     }
     fn draft<'a>(
         &'a self,

@@ -72,7 +72,7 @@ async fn a_room_is_computed_as_it_is_stored() {
     assert_eq!(found.differences, Vec::<String>::new());
     // Six of the creation, two of bob's coming and power, three branches, five more of each side, a ban.
     assert!(found.events >= 15, "{found:?}");
-    assert_eq!((found.count, found.told, found.redacted), (0, 0, 0));
+    assert_eq!((found.count, found.told, found.unclear), (0, 0, 0));
 }
 
 /// What is told of the room when the store was changed by `change`.

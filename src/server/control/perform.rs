@@ -218,10 +218,10 @@ async fn replay_room(node: &Node, room: &str) -> Result<String, Error> {
         "{} events of {room_id}, of which {} follow a state that another server told",
         found.events, found.told
     )];
-    if found.redacted > 0 {
+    if found.unclear > 0 {
         lines.push(format!(
-            "{} verdicts rest on what was redacted since, and are left as they are",
-            found.redacted
+            "{} verdicts rest on what was redacted since or may be a policy server's, and are left as they are",
+            found.unclear
         ));
     }
     if found.count == 0 {

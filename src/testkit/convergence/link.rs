@@ -117,6 +117,10 @@ impl Remote for Link {
         })
     }
 
+    fn recommend<'a>(&'a self, _: &'a ServerName, _: &'a Pdu) -> Asked<'a, String> {
+        nothing()
+    }
+
     fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu) -> Asked<'a, JoinedState> {
         Box::pin(async move {
             let rooms = self.reach(server)?;
