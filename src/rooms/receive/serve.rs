@@ -166,9 +166,9 @@ impl Rooms {
         origin: &ServerName,
         event_id: &EventId,
     ) -> Result<Pdu, Error> {
-        let event = self
-            .event(view, event_id)
-            .await?
+        let event = self.event(view, event_id).await?;
+        let event = event
+            .filter(|event| !event.pdu.is_rejected())
             .ok_or_else(|| Error::not_found("there is no such event"))?;
         let head = self.head_for(view, origin, event.pdu.room_id()).await?;
         self.shown_to(view, &head, origin, &event).await

@@ -235,6 +235,12 @@ async fn allowed_events_are_news_and_others_are_kept_out_of_sight() {
             .pdu
             .is_rejected()
     );
+    // Nor is it passed on to servers that ask for it.
+    let (view, away) = (shared.view().await, server_name!("away"));
+    let rooms = &shared.house.rooms;
+    assert!(rooms.event_for(&view, away, good.event_id()).await.is_ok());
+    let told = rooms.event_for(&view, away, bad.event_id()).await;
+    assert!(matches!(told, Err(crate::Error::NotFound(_))), "{told:?}");
     assert_eq!(shared.head().await.extremities, [good.event_id()]);
     // Our next event follows what was allowed, and nothing else.
     let ours = shared.house.say(&shared.room, "alice", "ours").await;
