@@ -80,6 +80,7 @@ impl Manner {
 async fn input(world: &Inside, source: &Source) -> Outcome {
     let manner = Manner::of(source);
     let room = world.make_room(source).await?;
+    world.hostile.begin(room.now);
     let mut forger = Forger::join(world, source, &room).await?;
     let before = world.state(&room).await?;
     let mut events = forger.events(world, source)?;

@@ -110,6 +110,14 @@ impl Hostile {
         self.asked.load(Ordering::Relaxed)
     }
 
+    /// Begins an input: nothing is told but keys, which are good from `now` on, in milliseconds since the epoch.
+    pub(super) fn begin(&self, now: u64) {
+        *self.script.lock() = Script {
+            now,
+            ..Script::default()
+        };
+    }
+
     /// Says what is answered to what the server under test asks because of the input.
     pub(super) fn prepare(&self, source: &Source, room: &Room, forger: &Forger) {
         self.asked.store(0, Ordering::Relaxed);
