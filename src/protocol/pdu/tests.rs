@@ -111,6 +111,20 @@ fn events_against_the_format_are_malformed() {
 }
 
 #[test]
+fn fields_of_older_versions_are_measured_in_characters() {
+    for version in RoomVersion::ALL {
+        for field in ["type", "state_key"] {
+            let mut event = event(version);
+            event[field] = json!("é".repeat(MAX_FIELD_BYTES));
+            let is_taken = parse(&event, version).is_ok();
+            assert_eq!(is_taken, !version.measures_fields_in_bytes(), "{version}");
+            event[field] = json!("é".repeat(MAX_FIELD_BYTES + 1));
+            assert!(parse(&event, version).is_err(), "{version}");
+        }
+    }
+}
+
+#[test]
 fn sizes_are_limited() {
     let version = RoomVersion::default();
     for field in ["type", "state_key"] {
