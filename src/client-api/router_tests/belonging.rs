@@ -93,6 +93,21 @@ async fn a_name_for_one_room_is_not_found_in_the_directory() {
 }
 
 #[tokio::test]
+async fn the_directory_shows_a_user_to_themselves_if_it_shows_them_to_all() {
+    let server = Server::start().await;
+    let alice = server.register("alice").await;
+    let search = async || -> Vec<Value> {
+        let question = json!({ "search_term": "alice" });
+        let found = alice.post("/user_directory/search", question).await.ok();
+        found["results"].as_array().unwrap().clone()
+    };
+    alice.room(json!({ "preset": "private_chat" })).await;
+    assert!(search().await.is_empty());
+    alice.room(json!({ "preset": "public_chat" })).await;
+    assert_eq!(search().await[0]["user_id"], alice.user);
+}
+
+#[tokio::test]
 async fn the_password_of_another_deletes_no_device() {
     let server = Server::start().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);

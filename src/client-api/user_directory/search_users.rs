@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hearth_store::View;
 use hearth_users::Session;
 use ruma::{
-    OwnedMxcUri, OwnedRoomId, OwnedUserId, UserId,
+    OwnedMxcUri, OwnedRoomId, OwnedUserId, RoomId, UserId,
     api::client::user_directory::search_users::v3::{Request, Response, User},
 };
 use serde::Deserialize;
@@ -19,7 +19,8 @@ const ROOMS: usize = 200;
 /// Members that are looked at in all.
 const MEMBERS: usize = 20_000;
 
-/// Finds those who share a room with the caller, and those in published rooms, as the specification asks at least.
+/// Finds those who share a room with the caller, and those in published rooms, as the specification asks at least. The caller
+/// is found as strangers find them: through a room that is open to all.
 pub(super) async fn search_users(
     app: App,
     session: Session,
@@ -86,16 +87,23 @@ impl Search<'_> {
                 .and_then(|key| UserId::parse(key).ok());
             if let (Some(user), Ok(content)) = (user, content)
                 && content.membership == "join"
-                && user != self.caller
                 && !self.found.contains_key(&user)
             {
                 let shown = self.face(user, content).await?;
-                if self.matches(&shown.user_id, shown.display_name.as_deref()) {
+                if self.matches(&shown.user_id, shown.display_name.as_deref())
+                    && (shown.user_id != self.caller || self.is_open(room).await?)
+                {
                     self.found.insert(shown.user_id.clone(), shown);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether anybody may come into the room or look into it.
+    async fn is_open(&self, room: &RoomId) -> Result<bool, Error> {
+        let summary = self.app.rooms.summary(self.view, room).await?;
+        Ok(summary.is_some_and(|room| room.join_rule == "public" || room.world_readable))
     }
 
     /// How a member is shown: users of this server as their profile says, since a name that they use in one room is meant
