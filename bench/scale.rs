@@ -62,6 +62,9 @@ pub(crate) struct Options {
     /// How many messages are sent in a second while they wait.
     #[arg(long, default_value_t = 20)]
     messages: u32,
+    /// For how many seconds everybody waits before anything is measured: until all were told who of the others is there.
+    #[arg(long, default_value_t = 150)]
+    settle: u64,
     /// Writes no results.
     #[arg(long)]
     dry: bool,
@@ -90,17 +93,16 @@ pub(crate) async fn run(options: &Options, cluster: &mut Option<Cluster>) -> Res
     let mut samples = Vec::new();
     for nodes in &options.nodes {
         cluster.add_nodes(*nodes).await?;
-        let waited = wait(options, cluster, &crowd, *nodes).await?;
-        samples.extend(waited);
-        let sent = send(cluster, &crowd, *nodes).await?;
-        samples.extend(sent);
+        let begin = samples.len();
+        samples.extend(wait(options, cluster, &crowd, *nodes).await?);
+        samples.extend(send(cluster, &crowd, *nodes).await?);
         cluster.end_nodes().await?;
+        if !options.dry {
+            report::keep(&samples[begin..])?;
+            page::write()?;
+        }
     }
     println!("{}", page::table(&samples));
-    if !options.dry {
-        report::keep(&samples)?;
-        page::write()?;
-    }
     Ok(())
 }
 
@@ -123,7 +125,7 @@ async fn wait(
         nodes * each,
         begin.elapsed()
     ));
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(options.settle)).await;
     let (begin, start) = (Instant::now(), cluster.usage(Some(&holders)));
     let sent = talk(options, cluster, crowd, nodes * each).await?;
     let seconds = begin.elapsed().as_secs_f64();

@@ -123,8 +123,8 @@ mod tests {
     }
 
     /// The same table to this version and to a later one.
-    const KNOWN: Table<u64, Json<Known>> = Table::new(250, "seen", Family::Records);
-    const LATER: Table<u64, Json<Value>> = Table::new(250, "seen", Family::Records);
+    const KNOWN: Table<u64, Json<Known>> = Table::new(246, "seen", Family::Records);
+    const LATER: Table<u64, Json<Value>> = Table::new(246, "seen", Family::Records);
 
     #[tokio::test]
     async fn what_a_later_version_wrote_stays_and_is_no_conflict() {

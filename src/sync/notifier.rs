@@ -140,16 +140,11 @@ impl Notifier {
         rooms: impl IntoIterator<Item = (OwnedRoomId, Option<OwnedUserId>)>,
     ) {
         for (room, except) in rooms {
-            self.note_moved(&room);
+            let topic = Topic::new('r', room.as_str());
+            self.0.store.hints().moved().note(&[topic]);
             let except = except.map(|user| self.0.name(user.as_str()));
             self.0.wake_room(&room, except).await;
         }
-    }
-
-    /// Notes on this node that there is something new in a room, for whoever asks next: nobody is woken.
-    pub(crate) fn note_moved(&self, room: &RoomId) {
-        let topic = Topic::new('r', room.as_str());
-        self.0.store.hints().moved().note(&[topic]);
     }
 
     /// Ends all waits, now and from now on: each request answers with what it has.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::{Arc, Weak},
+    sync::Weak,
     time::Duration,
 };
 
@@ -36,8 +36,8 @@ const FEW: usize = 32;
 const MAX_ANNOUNCED: usize = 50_000;
 /// How many servers of a room are told.
 const MAX_SERVERS: usize = 500;
-/// If more users change at once, nobody is woken for it: it comes with the next request.
-const MAX_WAKING: usize = 200;
+/// If more users change at once, nobody is told of it for its own sake: each hears with what else there is for them.
+const MANY: usize = 1_000;
 /// How often is looked for those whose time ran out.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -202,12 +202,16 @@ pub(crate) async fn announce(shared: Weak<Shared>, mut closing: watch::Receiver<
 }
 
 /// Announces what changed, and wakes those around.
-pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
-    let changed = shared.users.announce_presence().await?;
+pub(crate) async fn announce_once(shared: &Shared) -> Result<(), Error> {
+    let mut changed = shared.users.announce_presence().await?;
     if changed.is_empty() {
         return Ok(());
     }
-    let is_many = changed.len() > MAX_WAKING;
+    let is_many = changed.len() > MANY;
+    if is_many {
+        let tells = shared.rooms.remote().is_ok();
+        changed.retain(|user| tells && shared.users.tells_presence(user));
+    }
     let stamp = shared.users.presence_stamp();
     let mut places = Vec::new();
     for user in changed {
@@ -223,6 +227,11 @@ pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
     if let Err(error) = tell_servers(shared, &places).await {
         tracing::warn!(%error, "other servers are not told who is there");
     }
+    if is_many {
+        // Whoever has news looks for themselves.
+        shared.announced.forget(stamp);
+        return Ok(());
+    }
     // Nobody has to hear of themselves.
     let mut rooms: HashMap<OwnedRoomId, Option<OwnedUserId>> = HashMap::new();
     for (room, user) in &places {
@@ -231,13 +240,7 @@ pub(crate) async fn announce_once(shared: &Arc<Shared>) -> Result<(), Error> {
             .or_insert_with(|| Some(user.clone()));
     }
     shared.announced.note(stamp, places);
-    if is_many {
-        rooms
-            .keys()
-            .for_each(|room| shared.notifier().note_moved(room));
-    } else {
-        shared.notifier().wake_rooms(rooms).await;
-    }
+    shared.notifier().wake_rooms(rooms).await;
     Ok(())
 }
 
@@ -360,5 +363,46 @@ impl Announced {
         let lists = rooms.filter_map(|room| index.rooms.get(room));
         let later = lists.flat_map(|list| list.iter().rev().take_while(|(at, _)| *at > since));
         Some(later.map(|(_, user)| user.clone()).take(MAX_TOLD).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ruma::device_id;
+
+    use super::*;
+    use crate::tests::{House, events, user};
+
+    #[tokio::test]
+    async fn of_very_many_who_come_at_once_each_hears_with_other_news() {
+        let house = House::open();
+        let alice = house.account("alice").await;
+        house.account("bob").await;
+        let room = house.company(&["alice", "bob"]).await;
+        let (since, _) = house.first(&alice).await;
+        let shared = house.sync.shared();
+        let comes = async |name: String| {
+            let (user, phone) = (user(&name), device_id!("PHONE"));
+            let stays = Duration::from_secs(30);
+            let users = &shared.users;
+            users
+                .note_sync(&user, phone, Availability::Online, stays)
+                .await
+                .unwrap();
+        };
+        comes("bob".to_owned()).await;
+        for n in 0..MANY {
+            comes(format!("u{n}")).await;
+        }
+        announce_once(shared).await.unwrap();
+        let (since, answer) = house.next(&alice, since).await;
+        assert!(answer.get("presence").is_none(), "{answer}");
+        house.say(&room, "bob", "hello").await;
+        let (_, answer) = house.next(&alice, since).await;
+        let told = events(&answer, "/presence/events");
+        assert_eq!(told.len(), 1, "{answer}");
+        assert_eq!(told[0]["sender"], user("bob").as_str());
     }
 }

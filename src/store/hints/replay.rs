@@ -23,6 +23,9 @@ use crate::{Engine, Error};
 /// How often the store is asked. Hints that were not heard by the next time are passed on.
 const EVERY: Duration = Duration::from_millis(500);
 
+/// After this long without a look, this node stood still, or the store was away: what is found is passed on at once.
+const PAUSED: Duration = Duration::from_secs(2);
+
 /// After this long without a look, what was there to see may be gone: the store keeps it for some minutes.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
@@ -116,7 +119,8 @@ impl Watch {
             }
         }
         let now = Instant::now();
-        if now.duration_since(self.looked) > TOO_LONG {
+        let since = now.duration_since(self.looked);
+        if since > TOO_LONG {
             self.hints.moved().forget();
         }
         loop {
@@ -124,9 +128,14 @@ impl Watch {
                 return Ok(false);
             };
             self.mark = Some(found.mark);
-            let news = found.hints.into_iter();
-            self.unheard
-                .extend(news.filter(|hint| !self.heard.has(hint)));
+            let unheard = found.hints.into_iter();
+            let unheard = unheard.filter(|hint| !self.heard.has(hint));
+            if since > PAUSED {
+                // What there was to hear has passed by while this node stood still.
+                unheard.for_each(|hint| self.hints.pass_on(hint));
+            } else {
+                self.unheard.extend(unheard);
+            }
             if !found.more {
                 self.looked = now;
                 return Ok(true);

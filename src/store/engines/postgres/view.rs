@@ -5,7 +5,7 @@
 //! out by its version, and what it replaced is found in the past. How far the past reaches back is checked in the same
 //! statement: a view that is too old fails, and never shows anything else than it showed before.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -108,16 +108,28 @@ impl Heads {
     }
 }
 
+/// How many keys a view remembers.
+const REMEMBERED: usize = 64;
+
+/// What single keys hold. A view never shows anything else, and a request often asks for the same ones again.
+type Known = Arc<Mutex<HashMap<(i16, Vec<u8>), Option<Bytes>>>>;
+
 /// A snapshot.
 pub(super) struct PostgresView {
     readers: Arc<Readers>,
     head: Head,
+    known: Known,
 }
 
 impl PostgresView {
     /// A view of `head`.
     pub(super) fn of(readers: Arc<Readers>, head: Head) -> Self {
-        Self { readers, head }
+        let known = Known::default();
+        Self {
+            readers,
+            head,
+            known,
+        }
     }
 
     /// A view of now.
@@ -125,7 +137,7 @@ impl PostgresView {
         let head = heads.ask();
         later(async move {
             let head = head.await.unwrap_or_else(|_| Err(closed()))?;
-            Ok(Arc::new(Self { readers, head }) as Arc<dyn EngineView>)
+            Ok(Arc::new(Self::of(readers, head)) as Arc<dyn EngineView>)
         })
     }
 
@@ -190,17 +202,28 @@ impl EngineView for PostgresView {
     }
 
     fn get(&self, table: TableId, key: &[u8]) -> Read<Option<Bytes>> {
+        let place = (number(table), key.to_vec());
+        if let Some(found) = self.known.lock().get(&place) {
+            return Read::ready(found.clone());
+        }
         let rows = self.ask(Ask::Get {
             table: number(table),
             key: keys::stored(key).into_owned(),
             version: self.head.version,
         });
-        let key = key.to_vec();
+        let known = self.known.clone();
         later(async move {
             let rows = rows.await?;
             let row = rows.first().ok_or_else(misshapen)?;
             let found: Option<&[u8]> = row.try_get(1).map_err(wrong)?;
-            found.map(|found| keys::value(&key, found)).transpose()
+            let found = found
+                .map(|found| keys::value(&place.1, found))
+                .transpose()?;
+            let mut known = known.lock();
+            if known.len() < REMEMBERED {
+                known.insert(place, found.clone());
+            }
+            Ok(found)
         })
     }
 
@@ -241,9 +264,8 @@ impl EngineView for PostgresView {
         if limit == 0 || range.start >= range.end {
             return Read::ready(Pairs::new());
         }
-        let (readers, head) = (self.readers.clone(), self.head);
         let scan = Scan {
-            view: Self { readers, head },
+            view: Self::of(self.readers.clone(), self.head),
             table: number(table),
             range,
             direction,
