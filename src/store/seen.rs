@@ -35,7 +35,7 @@ impl<T: Serialize> Seen<T> {
     /// `new`, with the fields that are stored and that `T` does not have.
     fn replaced_by(&self, new: &T) -> Option<Value> {
         let mut new = serde_json::to_value(new).ok()?;
-        let known: Map<String, Value> = as_fields(serde_json::to_value(&self.record).ok()?)?;
+        let known = as_fields(serde_json::to_value(&self.record).ok()?)?;
         let stored = as_fields(serde_json::from_slice(&self.stored).ok()?)?;
         let fields = new.as_object_mut()?;
         for (name, value) in stored {
@@ -74,7 +74,7 @@ impl View {
 
 impl Batch {
     /// The commit fails with a conflict unless `key` still has what was read, byte for byte.
-    pub fn assert_seen<K: Part, T: Serialize + DeserializeOwned>(
+    pub fn assert_seen<K: Part, T: Serialize>(
         &mut self,
         table: &Table<K, Json<T>>,
         key: impl Part,
@@ -84,7 +84,7 @@ impl Batch {
     }
 
     /// Puts `new` in place of what was read. The commit fails with a conflict if that is no longer there.
-    pub fn replace<K: Part, T: Serialize + DeserializeOwned>(
+    pub fn replace<K: Part, T: Serialize>(
         &mut self,
         table: &Table<K, Json<T>>,
         key: impl Part + Copy,

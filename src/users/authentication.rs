@@ -207,17 +207,16 @@ impl Users {
             return Ok(None);
         };
         refuse_expired(found.expires, now)?;
-        if found.replaces.is_some()
-            && let Err(error) = self.settle_refresh(&token, &found).await
-        {
-            tracing::warn!(%error, "a replaced pair of tokens lives on for now");
-        }
         let account = view.get(&ACCOUNTS, found.user.as_str()).await?;
         let account = account.map(|Json(account)| account);
         let is = |what: fn(&Account) -> bool| account.as_ref().is_some_and(what);
         if let Err(error) = self.note_seen(&view, &token, &found, now).await {
             // A store that cannot be written can still be read.
             tracing::warn!(%error, "the last use of a device was not noted");
+        }
+        // Afterwards, since this replaces the record that the note rests on.
+        if let Err(error) = self.settle_refresh(&token, &found).await {
+            tracing::warn!(%error, "a replaced pair of tokens lives on for now");
         }
         let session = Session {
             user_id: found.user.clone(),

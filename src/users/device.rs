@@ -165,7 +165,7 @@ pub(crate) async fn plan_arrival(
     batch.put(&LAST_SEEN, key, now.0);
     // Two logins as the same device at the same time are one after the other.
     if let Some(known) = view.get_seen(&DEVICES, key).await? {
-        batch.replace(&DEVICES, key, &known, &known);
+        batch.assert_seen(&DEVICES, key, &known);
         return Ok(());
     }
     batch.assert_absent(&DEVICES, key);

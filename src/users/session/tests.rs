@@ -212,6 +212,21 @@ async fn a_device_is_seen_now_and_then() {
 }
 
 #[tokio::test]
+async fn a_device_is_seen_with_the_first_use_of_a_refreshed_pair() {
+    let clock = ManualClock::at(Millis(1_000));
+    let (_folder, users) = fixture(clock.clone());
+    let alice = account(&users).await;
+    let first = login(&users, &alice, &refreshable("PHONE")).await;
+    clock.advance(Duration::from_secs(3_600));
+    let second = users.refresh(&first.refresh_token.unwrap()).await.unwrap();
+    assert!(is_good(&users, &second.access_token).await);
+    assert!(!is_good(&users, &first.access_token).await);
+    let view = users.store.view().await.unwrap();
+    let device = users.device(&view, &alice, "PHONE".into()).await.unwrap();
+    assert_eq!(device.unwrap().last_seen, Millis(3_601_000));
+}
+
+#[tokio::test]
 async fn tokens_are_not_kept_in_the_clear() {
     let (folder, users) = fixture(ManualClock::at(Millis(1)));
     let alice = account(&users).await;
