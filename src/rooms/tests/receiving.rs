@@ -159,6 +159,28 @@ impl Shared {
         seal(draft, head.version, &self.key).unwrap()
     }
 
+    /// Three states of Bob's, who may set them, none of which follows another. Not sent yet.
+    pub(super) async fn branches(&self) -> Vec<Pdu> {
+        let levels = json!({ "users": { BOB: 60 }, "state_default": 50, "events": {} });
+        let set = self
+            .house
+            .set(&self.room, "alice", "m.room.power_levels", levels);
+        set.await.unwrap();
+        let fork = self.newest().await;
+        let mut branches = Vec::new();
+        for event_type in ["a", "b", "c"] {
+            let branch = Made {
+                event_type,
+                state_key: Some(""),
+                content: json!({}),
+                after: &[&fork],
+                names: &[("m.room.power_levels", ""), ("m.room.member", BOB)],
+            };
+            branches.push(self.make(branch).await);
+        }
+        branches
+    }
+
     pub(super) async fn message(&self, body: &str, after: &[&Pdu]) -> Pdu {
         self.make(Made {
             event_type: "m.room.message",
@@ -431,23 +453,7 @@ async fn a_gap_with_many_ends_does_not_ask_for_as_many_states() {
 #[tokio::test]
 async fn what_the_room_was_between_branches_that_came_together_can_be_read() {
     let shared = Shared::open().await;
-    let levels = json!({ "users": { BOB: 60 }, "state_default": 50, "events": {} });
-    let set = shared
-        .house
-        .set(&shared.room, "alice", "m.room.power_levels", levels);
-    set.await.unwrap();
-    let fork = shared.newest().await;
-    let mut branches = Vec::new();
-    for event_type in ["a", "b", "c"] {
-        let branch = Made {
-            event_type,
-            state_key: Some(""),
-            content: json!({}),
-            after: &[&fork],
-            names: &[("m.room.power_levels", ""), ("m.room.member", BOB)],
-        };
-        branches.push(shared.make(branch).await);
-    }
+    let branches = shared.branches().await;
     shared.send("1", &branches.iter().collect::<Vec<_>>()).await;
     let (view, head) = (shared.view().await, shared.head().await);
     // As a node reads it that took no part.

@@ -18,23 +18,7 @@ use crate::{
 /// A room with branches, and with events that were rejected and soft-failed.
 async fn varied() -> Shared {
     let shared = Shared::open().await;
-    let levels = json!({ "users": { BOB: 60 }, "state_default": 50, "events": {} });
-    let set = shared
-        .house
-        .set(&shared.room, "alice", "m.room.power_levels", levels);
-    set.await.unwrap();
-    let fork = shared.newest().await;
-    let mut branches = Vec::new();
-    for event_type in ["a", "b", "c"] {
-        let branch = Made {
-            event_type,
-            state_key: Some(""),
-            content: json!({}),
-            after: &[&fork],
-            names: &[("m.room.power_levels", ""), ("m.room.member", BOB)],
-        };
-        branches.push(shared.make(branch).await);
-    }
+    let branches = shared.branches().await;
     shared.house.say(&shared.room, "alice", "between").await;
     shared.send("1", &branches.iter().collect::<Vec<_>>()).await;
     let name = shared.name("bob's", &[&branches[0], &branches[2]]).await;
