@@ -52,6 +52,9 @@ const GRAPH: Manner = Manner {
     ..Manner::WAITED_FOR
 };
 
+/// How many servers of a room are taken from an answer.
+const MAX_NAMED: usize = 10_000;
+
 /// How a server is asked for one thing of many.
 const BRIEF: Manner = Manner {
     patience: Duration::from_secs(10),
@@ -164,16 +167,26 @@ impl Remote for Peers {
         })
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu) -> Asked<'a, JoinedState> {
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        omit_members: bool,
+    ) -> Asked<'a, JoinedState> {
         Box::pin(async move {
             let (room_id, event_id) = (join.room_id().to_owned(), join.event_id().to_owned());
             let json = federation_json(join);
-            let request = create_join_event::v2::Request::new(room_id, event_id, json);
+            let mut request = create_join_event::v2::Request::new(room_id, event_id, json);
+            request.omit_members = omit_members;
             let answer = self.call(server, request, WHOLE_ROOM).await?.room_state;
+            let named = answer.servers_in_room.unwrap_or_default().into_iter();
+            let named = named.filter_map(|server| OwnedServerName::try_from(server).ok());
+            let named = named.take(MAX_NAMED);
             Ok(JoinedState {
                 state: answer.state,
                 auth_chain: answer.auth_chain,
                 event: answer.event,
+                without_members: answer.members_omitted.then(|| named.collect()),
             })
         })
     }
@@ -267,7 +280,7 @@ impl Remote for Peers {
             Ok(JoinedState {
                 state: answer.pdus,
                 auth_chain: answer.auth_chain,
-                event: None,
+                ..JoinedState::default()
             })
         })
     }

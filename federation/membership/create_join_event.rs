@@ -17,7 +17,14 @@ pub(super) async fn create_join_event(
     let (room_id, event_id) = (request.room_id, request.event_id);
     let admitted = federation
         .rooms
-        .admit(&origin, &room_id, &event_id, &request.pdu, Membership::Join)
+        .admit(
+            &origin,
+            &room_id,
+            &event_id,
+            &request.pdu,
+            Membership::Join,
+            request.omit_members,
+        )
         .await?;
     let mut state = RoomState::new();
     let events = |events: &[std::sync::Arc<hearth_rooms::StoredEvent>]| {
@@ -29,5 +36,8 @@ pub(super) async fn create_join_event(
     state.state = events(&admitted.state.state);
     state.auth_chain = events(&admitted.state.auth_chain);
     state.event = Some(federation_json(&admitted.event));
+    state.members_omitted = request.omit_members;
+    let servers = admitted.servers.iter().map(ToString::to_string);
+    state.servers_in_room = Some(servers.collect());
     Ok(Response::new(state))
 }

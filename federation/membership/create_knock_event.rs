@@ -25,6 +25,7 @@ pub(super) async fn create_knock_event(
             &event_id,
             &request.pdu,
             Membership::Knock,
+            false,
         )
         .await?;
     let shown = admitted.shown.into_iter().map(RawStrippedState::Pdu);

@@ -22,6 +22,7 @@ pub(super) async fn create_leave_event(
             &event_id,
             &request.pdu,
             Membership::Leave,
+            false,
         )
         .await?;
     Ok(Response::new())

@@ -20,7 +20,7 @@ pub(super) async fn send_join(
 ) -> Result<Value, Error> {
     let admitted = federation
         .rooms
-        .admit(&origin, &room, &event, &json, Membership::Join)
+        .admit(&origin, &room, &event, &json, Membership::Join, false)
         .await?;
     let events = |events: &[std::sync::Arc<hearth_rooms::StoredEvent>]| -> Vec<Box<RawValue>> {
         events
@@ -42,7 +42,7 @@ pub(super) async fn send_leave(
 ) -> Result<Value, Error> {
     federation
         .rooms
-        .admit(&origin, &room, &event, &json, Membership::Leave)
+        .admit(&origin, &room, &event, &json, Membership::Leave, false)
         .await?;
     Ok(json!([200, {}]))
 }

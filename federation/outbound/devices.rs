@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use hearth_rooms::{DevicesToTell, Message, Rooms};
+use hearth_rooms::{DevicesToTell, Message, Rooms, WhyTell};
 use hearth_store::{Batch, CommitError, View};
 use ruma::OwnedServerName;
 use serde_json::json;
@@ -75,6 +75,12 @@ impl Outbound {
             .map_err(|error| {
                 hearth_rooms::Error::Store(hearth_store::Error::Unavailable(error.to_string()))
             })?;
+        let of_devices = keys.device_keys.get(user);
+        let has_keys =
+            of_devices.is_some_and(|of| !of.is_empty()) || keys.master_keys.contains_key(user);
+        if told.reason == WhyTell::FoundThere && !has_keys {
+            return Ok(None);
+        }
         let mut content = json!({
             "user_id": user,
             "device_id": device.map_or("", |device| device.device_id.as_str()),
@@ -82,7 +88,7 @@ impl Outbound {
             // One that nobody has seen: whoever keeps lists asks for the whole.
             "prev_id": [position.0.saturating_sub(1)],
         });
-        if !told.has_changed {
+        if told.reason == WhyTell::CameIn {
             content[UNCHANGED] = true.into();
         }
         match device {

@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#api-standards>
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
@@ -13,6 +13,7 @@ use ruma::{
     api::{IncomingResponseExt as _, OutgoingBody, OutgoingRequest, path_builder::SinglePath},
 };
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{Peers, destinations::Urgency, discovery::Destination, signing::Signed};
@@ -111,8 +112,16 @@ impl Peers {
             .await?;
         let response = http::Response::builder().status(status).body(&*body);
         let response = response.map_err(|e| CallError::WrongAnswer(e.to_string()))?;
-        R::IncomingResponse::try_from_http_response(response)
-            .map_err(|e| CallError::WrongAnswer(e.to_string()))
+        let wrong = match R::IncomingResponse::try_from_http_response(response) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => CallError::WrongAnswer(error.to_string()),
+        };
+        let Some(body) = without_nulls(&body) else {
+            return Err(wrong);
+        };
+        let response = http::Response::builder().status(status).body(&*body);
+        let response = response.map_err(|e| CallError::WrongAnswer(e.to_string()))?;
+        R::IncomingResponse::try_from_http_response(response).map_err(|_| wrong)
     }
 
     /// Sends a signed request; gives status and body of a good answer.
@@ -285,5 +294,16 @@ fn refused(status: StatusCode, body: &[u8]) -> CallError {
         errcode,
         message,
         body,
+    }
+}
+
+/// An answer without those of its fields that are null: some servers say that of a list that is empty. Nothing if it has none.
+fn without_nulls(body: &[u8]) -> Option<Vec<u8>> {
+    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+    let before = fields.len();
+    fields.retain(|_, value| value.get() != "null");
+    match fields.len() == before {
+        true => None,
+        false => serde_json::to_vec(&fields).ok(),
     }
 }

@@ -3,20 +3,21 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#edus>
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use hearth_base::Millis;
 use hearth_rooms::{ReceiptThread as Thread, signal_device_change};
 use hearth_store::{Batch, CommitError};
 use hearth_users::{Availability, Presence};
 use ruma::{
-    DeviceId, RoomId, ServerName, UserId,
+    DeviceId, EventId, MilliSecondsSinceUnixEpoch, OwnedRoomId, OwnedUserId, RoomId, ServerName,
+    UserId,
     api::federation::transactions::edu::{
-        DirectDeviceContent, Edu, PresenceContent, ReceiptContent, TypingContent,
+        DirectDeviceContent, Edu, PresenceContent, TypingContent,
     },
-    events::receipt::ReceiptThread,
     serde::Raw,
 };
+use serde::Deserialize;
 
 use crate::{Error, Federation, outbound::devices::UNCHANGED};
 
@@ -39,6 +40,11 @@ pub(super) async fn take(
     messages: &[Raw<Edu>],
 ) -> Result<(), Error> {
     for message in messages {
+        let kind = message.get_field::<String>("edu_type");
+        if kind.is_ok_and(|kind| kind.as_deref() == Some("m.receipt")) {
+            receipts(federation, origin, message).await?;
+            continue;
+        }
         let read = match message.deserialize() {
             Ok(read) => read,
             Err(error) => {
@@ -49,7 +55,6 @@ pub(super) async fn take(
         match read {
             Edu::Typing(content) => typing(federation, origin, content).await?,
             Edu::Presence(content) => presence(federation, origin, content).await?,
-            Edu::Receipt(content) => receipts(federation, origin, content).await?,
             Edu::DirectToDevice(content) => to_devices(federation, origin, content).await?,
             Edu::DeviceListUpdate(_) if is_unchanged(message) => {}
             Edu::DeviceListUpdate(content) => devices(federation, origin, &content.user_id).await?,
@@ -142,26 +147,50 @@ async fn presence(
     Ok(())
 }
 
+/// By room, kind and user what was read. The events may be ones that this server does not have, and of any form.
+type Receipts = BTreeMap<OwnedRoomId, BTreeMap<String, BTreeMap<OwnedUserId, Read>>>;
+
+#[derive(Deserialize)]
+struct Read {
+    data: ReadData,
+    event_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ReadData {
+    ts: MilliSecondsSinceUnixEpoch,
+    #[serde(default)]
+    thread_id: Option<String>,
+}
+
 async fn receipts(
     federation: &Federation,
     origin: &ServerName,
-    content: ReceiptContent,
+    message: &Raw<Edu>,
 ) -> Result<(), Error> {
-    for (room_id, receipts) in content.receipts {
-        for (user, receipt) in receipts.read {
+    let content = match message.get_field::<Receipts>("content") {
+        Ok(content) => content.unwrap_or_default(),
+        Err(error) => {
+            tracing::debug!(%origin, %error, "receipts cannot be read");
+            return Ok(());
+        }
+    };
+    for (room_id, mut kinds) in content {
+        for (user, read) in kinds.remove("m.read").unwrap_or_default() {
             if !may_speak(federation, origin, &user, &room_id).await? {
                 continue;
             }
-            let thread = match receipt.data.thread {
-                ReceiptThread::Main => Thread::Main,
-                ReceiptThread::Thread(root) => Thread::Thread(root),
-                _ => Thread::Unthreaded,
+            let thread = match read.data.thread_id.as_deref() {
+                None => Thread::Unthreaded,
+                Some("main") => Thread::Main,
+                Some(root) => match EventId::parse(root) {
+                    Ok(root) => Thread::Thread(root),
+                    Err(_) => continue,
+                },
             };
-            for event_id in receipt.event_ids.iter().take(1) {
-                let thread = thread.clone();
-                let moved = federation
-                    .rooms
-                    .receipt(&user, &room_id, event_id, false, thread);
+            if let Some(event_id) = read.event_ids.first() {
+                let (rooms, time) = (&federation.rooms, read.data.ts);
+                let moved = rooms.hear_receipt(&user, &room_id, event_id, time, thread);
                 unless_store(moved.await)?;
             }
         }
@@ -206,6 +235,10 @@ async fn devices(federation: &Federation, origin: &ServerName, user: &UserId) ->
         let rooms = federation.rooms.rooms_shared_with(&view, user).await?;
         let mut batch = Batch::new();
         signal_device_change(&view, &mut batch, &rooms, user).await?;
+        federation
+            .rooms
+            .plan_late_devices(&view, &mut batch, user)
+            .await?;
         match federation.store.commit(batch).await {
             Ok(_) => return Ok(()),
             Err(CommitError::Conflict) => {}

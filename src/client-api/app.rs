@@ -10,7 +10,7 @@ use hearth_sync::Sync;
 use hearth_users::Users;
 use ruma::OwnedServerName;
 
-use crate::limits::RateLimit;
+use crate::{keys::KnownKeys, limits::RateLimit};
 
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,13 +120,20 @@ pub struct Services {
 
 /// What every handler gets. Cheap to clone.
 #[derive(Clone)]
-pub struct App(Arc<Services>);
+pub struct App {
+    services: Arc<Services>,
+    /// The keys of users of other servers.
+    pub(crate) known_keys: Arc<KnownKeys>,
+}
 
 impl App {
     /// The endpoints' share of a server.
     #[must_use]
     pub fn new(services: Services) -> Self {
-        Self(Arc::new(services))
+        Self {
+            services: Arc::new(services),
+            known_keys: Arc::default(),
+        }
     }
 }
 
@@ -134,6 +141,6 @@ impl Deref for App {
     type Target = Services;
 
     fn deref(&self) -> &Services {
-        &self.0
+        &self.services
     }
 }

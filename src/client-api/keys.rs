@@ -11,9 +11,12 @@ use crate::{App, error::Error, routes::Routes};
 mod claim_keys;
 mod get_key_changes;
 mod get_keys;
+mod known_keys;
 mod upload_keys;
 mod upload_signatures;
 mod upload_signing_keys;
+
+pub(crate) use known_keys::KnownKeys;
 
 /// How often a change of keys is planned again when others were faster.
 const ATTEMPTS: usize = 16;

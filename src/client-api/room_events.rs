@@ -4,10 +4,11 @@
 //! <https://spec.matrix.org/latest/client-server-api/#getting-events-for-a-room>
 
 use hearth_rooms::Transaction;
+use hearth_store::View;
 use hearth_users::Session;
-use ruma::OwnedTransactionId;
+use ruma::{OwnedTransactionId, RoomId};
 
-use crate::routes::Routes;
+use crate::{App, error::Error, routes::Routes};
 
 mod get_context;
 mod get_current_state;
@@ -51,6 +52,17 @@ pub(crate) fn routes() -> Routes {
         .user(redact_event::redact_event)
         .user(send_message_event::send_message_event)
         .user_also(&WITHOUT_KEY, send_state_event::send_state_event)
+}
+
+/// A view in which the members of the room are known, for a user who is in it. Others see what was known when they left.
+async fn with_members(app: &App, session: &Session, room: &RoomId) -> Result<View, Error> {
+    let view = app.store.view().await?;
+    if !app.rooms.is_joined(&view, &session.user_id, room).await? {
+        return Ok(view);
+    }
+    drop(view);
+    app.rooms.await_members(room).await?;
+    Ok(app.store.view().await?)
 }
 
 /// The transaction of a device, by which a repeated request is known.

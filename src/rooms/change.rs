@@ -215,22 +215,32 @@ impl Plan {
         let own = self.rooms.server_name();
         let mut knows_all = true;
         for room_id in rooms.take(MAX_ALLOWING_ROOMS) {
-            // Who is in a room that this server left is not known here.
-            if !self
-                .rooms
-                .is_server_in_room(&self.view, own, &room_id)
-                .await?
+            if self.rooms.is_joined(&self.view, user, &room_id).await?
+                && self
+                    .rooms
+                    .is_server_in_room(&self.view, own, &room_id)
+                    .await?
             {
-                knows_all = false;
-            } else if self.rooms.is_joined(&self.view, user, &room_id).await? {
                 return self.inviter().await.map(Some);
             }
+            knows_all &= self.knows_members(&room_id).await?;
         }
         let reason = "you are in none of the rooms whose members may join";
         match knows_all {
             true => Err(Error::forbidden(reason)),
             false => Err(Error::refused(Refusal::UnableToAuthoriseJoin, reason)),
         }
+    }
+
+    /// Whether it is known here who is in a room: not of one that this server left, or of which it does not know all.
+    async fn knows_members(&self, room_id: &RoomId) -> Result<bool, Error> {
+        let (rooms, view) = (&self.rooms, &self.view);
+        let Some(head) = rooms.head(view, room_id).await? else {
+            return Ok(false);
+        };
+        let own = rooms.server_name();
+        Ok(rooms.is_server_in_room(view, own, room_id).await?
+            && !rooms.is_partial(view, room_id, &head).await?)
     }
 
     /// A joined user of this server who may invite.

@@ -38,10 +38,13 @@ impl Plan {
     /// Notes what the room was before and after the event, if the event does not say so itself.
     pub(crate) fn note_fork(&mut self, event: &StoredEvent, before: Root) {
         let after = self.head.state;
+        let key = (event.pdu.room_id().as_str(), event.position);
         if before != event.state_before || after != event.state_after {
-            let key = (event.pdu.room_id().as_str(), event.position);
             self.batch.put(&FORKS, key, (before, after));
+            // What follows may leave nothing else that leads to them.
             self.kept_roots.extend([before, after]);
+        } else if self.is_replaying {
+            self.batch.delete(&FORKS, key);
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | who may see what | `visibility.rs` |
 //! | what a node remembers, and forgets when another one changes it | `known_events.rs`, `known_rooms.rs`, `known_locals.rs` |
 //! | the policy server of a room | `policy.rs` |
+//! | which rooms are used before their members are known | `partial.rs`, `receive/complete.rs`, `receive/replay.rs` |
 //! | how a room goes | `purge.rs` |
 //! | what is found by its words | `search.rs` |
 //!
@@ -32,10 +33,12 @@ mod head;
 mod known_events;
 mod known_locals;
 mod known_rooms;
+mod late_devices;
 mod member;
 mod membership;
 mod near;
 mod outgoing;
+mod partial;
 mod place;
 mod plan;
 mod policy;
@@ -58,6 +61,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod tracked;
 mod transaction;
 mod typing;
 mod unread;
@@ -83,11 +87,12 @@ pub use remote::{Asked, JoinedState, Message, NoAnswer, Remote, StateIds, Templa
 pub use request::{Act, InitialState, MemberChange, NewEvent, NewRoom, Preset, Profile};
 pub use search::{Match, Question, Reach};
 pub use service::{Memory, Rooms};
-pub use signal::{DevicesToTell, Signals, signal_device_change};
+pub use signal::{DevicesToTell, Signals, WhyTell, signal_device_change};
 pub use snapshot::StateChange;
 pub use state::Root;
 pub use summary::RoomSummary;
 pub use timeline::{Context, MAX_PAGE, Page};
+pub use tracked::Tracked;
 pub use typing::TypingStamp;
 pub use unread::{Counts, ReadMarks, Unread, thread_root};
 pub use visibility::membership_of;

@@ -171,7 +171,7 @@ impl Plan {
             match now {
                 Membership::Join => {
                     batch.put(&LOCAL_JOINED, (room_id, user.as_str()), ());
-                    if !was_joined && self.is_shared_now {
+                    if !was_joined && self.is_shared_now && self.partial.is_none() {
                         // The servers in the room may not know the user's devices.
                         batch.put(&DEVICES_UNSEEN, user.as_str(), position);
                     }

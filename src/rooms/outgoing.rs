@@ -84,6 +84,9 @@ impl Plan {
 
     /// Whether other servers are in the room.
     pub(crate) async fn is_shared(&self) -> Result<bool, Error> {
+        if self.partial.is_some() {
+            return Ok(true);
+        }
         let others = |server: &str| server != self.rooms.server_name().as_str();
         if self
             .members

@@ -21,6 +21,7 @@ use crate::{
     event::{EVENTS, EventRecord},
     head::{HEADS, NUMBERS},
     member::MEMBERS,
+    partial::Partial,
     purge::PURGES,
     relation::Thread,
     state::{Change, Overlay, Root, Which},
@@ -67,6 +68,10 @@ pub(crate) struct Plan {
     pub(crate) added: Added,
     /// Whether other servers were in the room before, once it was asked.
     pub(crate) had_others: OnceCell<bool>,
+    /// What is known of the completion of the room, while its members are not known.
+    pub(crate) partial: Option<Partial>,
+    /// Whether events are received again, over the whole state.
+    pub(crate) is_replaying: bool,
     /// States that are no event's, of which the nodes are written too.
     pub(crate) kept_roots: Vec<Root>,
 }
@@ -78,13 +83,10 @@ impl Plan {
         let Some(head) = rooms.head(&view, &room_id).await? else {
             return Ok(None);
         };
-        Ok(Some(Self::over(
-            rooms,
-            view,
-            Some(room_id),
-            Some(head.clone()),
-            head,
-        )))
+        let partial = rooms.partial(&view, &room_id, &head).await?;
+        let mut plan = Self::over(rooms, view, Some(room_id), Some(head.clone()), head);
+        plan.partial = partial;
+        Ok(Some(plan))
     }
 
     /// A plan for a new room, whose id is given unless the version makes it from the create event.
@@ -134,6 +136,8 @@ impl Plan {
             transactions: HashMap::new(),
             added: Added::default(),
             had_others: OnceCell::new(),
+            partial: None,
+            is_replaying: false,
             kept_roots: Vec::new(),
         }
     }
@@ -325,6 +329,7 @@ impl Plan {
             self.remember(transaction, event.event_id().to_owned());
         }
         self.write_event(&event);
+        self.note_replay(&event, false);
         if is_for_others {
             self.send_out(&event.pdu, position);
         }
@@ -428,9 +433,8 @@ impl Plan {
         let room_id = event.pdu.room_id().as_str();
         let (id, position) = (event.event_id().as_str(), event.position);
         let batch = &mut self.batch;
-        self.added
-            .events
-            .push((position, event.event_id().to_owned()));
+        let added = (position, event.event_id().to_owned());
+        self.added.events.push(added);
         batch.put(&EVENTS, id, EventRecord::of(event));
         batch.put(&TIMELINE, (room_id, position), id);
         batch.put(&DEPTHS, (room_id, event.pdu.depth().0, position), id);
@@ -450,8 +454,7 @@ impl Plan {
         }
         batch.assert_unchanged(&HEADS, room_id, self.seen.as_ref());
         batch.put(&HEADS, room_id, &self.head);
-        let events = self.fresh.values();
-        let roots: Vec<Root> = events
+        let roots: Vec<Root> = (self.fresh.values())
             .flat_map(|event| [event.state_before, event.state_after])
             .chain([self.head.state])
             .chain(self.kept_roots)

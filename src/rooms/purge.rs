@@ -21,7 +21,9 @@ use crate::{
     event::EVENTS,
     forks::FORKS,
     head::{HEADS, NUMBERS},
+    late_devices::LATE_DEVICES,
     member::{FORGOTTEN, LOCAL_JOINED, MEMBERS, USER_ROOMS},
+    partial::{COMPLETED, PARTIAL, PARTIAL_SERVERS, REPLAYS, SHOWN},
     receipt::RECEIPTS,
     receive::{ASIDE, GAPS, REDACTIONS_AHEAD, SHOWN_OUTSIDE, STAGED, STAGED_IDS},
     relation::{ANNOTATIONS, RELATIONS, THREAD_ORDER, THREAD_USERS, THREADS},
@@ -115,6 +117,8 @@ impl Rooms {
         }
         batch.assert_equals(&HEADS, room_id, &head);
         batch.delete(&HEADS, room_id);
+        batch.delete(&PARTIAL, room_id);
+        batch.delete(&COMPLETED, room_id);
         batch.put(&PURGES, room_id, (head.number, Position::ZERO));
         batch.delete(&PUBLISHED, room_id);
         let room_aliases: Vec<((String, String), ())> = view
@@ -197,6 +201,10 @@ impl Rooms {
         clear(view, &mut batch, &DEVICE_SIGNALLED, (room_id,)).await?;
         clear(view, &mut batch, &ROOM_ALIASES, (room_id,)).await?;
         clear(view, &mut batch, &ROOM_SERVERS, (room_id,)).await?;
+        clear(view, &mut batch, &PARTIAL_SERVERS, (room_id,)).await?;
+        clear(view, &mut batch, &REPLAYS, (room_id,)).await?;
+        clear(view, &mut batch, &SHOWN, (room_id,)).await?;
+        clear(view, &mut batch, &LATE_DEVICES, (room_id,)).await?;
         if !batch.writes.is_empty() {
             return self.commit_step(batch, lease).await;
         }
@@ -338,7 +346,7 @@ async fn clear_staged(view: &View, batch: &mut Batch, room_id: &str) -> Result<(
 }
 
 /// Above every room id and user id.
-const LAST: &str = "\u{10FFFF}";
+pub(crate) const LAST: &str = "\u{10FFFF}";
 
 /// Removes records whose keys start with `prefix`, as many as a step has room for.
 async fn clear<K: Part + ReadPart, V: Part + ReadPart>(

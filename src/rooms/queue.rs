@@ -4,6 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use tokio::{sync::oneshot, time::sleep};
 use crate::{
     Error, MemberChange, NewEvent, Rooms,
     plan::{Plan, Settled},
-    receive::Received,
+    receive::{Piece, Received},
 };
 
 /// How many requests may wait for one room.
@@ -42,6 +43,14 @@ pub(crate) enum Work {
     Member(MemberChange),
     /// To take in an event of another server.
     Receive(Box<Received>),
+    /// To receive events again, now that the state before them is known whole. Alone: done in part it is not done.
+    Replay(Arc<Vec<Piece>>),
+}
+
+impl Work {
+    fn is_alone(&self) -> bool {
+        matches!(self, Self::Replay(_))
+    }
 }
 
 struct Waiting {
@@ -120,8 +129,9 @@ async fn serve(rooms: Rooms, room_id: OwnedRoomId) {
                 shift.is_over = true;
                 return;
             }
-            let size = queue.len().min(MAX_GROUP);
-            queue.drain(..size).collect()
+            let before_alone = queue.iter().position(|waiting| waiting.work.is_alone());
+            let size = before_alone.map_or(queue.len(), |at| at.max(1));
+            queue.drain(..size.min(MAX_GROUP)).collect()
         };
         let work: Vec<_> = group.iter().map(|waiting| waiting.work.clone()).collect();
         let results = carry_out(&rooms, &room_id, &work).await;
@@ -151,6 +161,10 @@ async fn carry_out(
                 Work::Send(event) => plan.send(event).await,
                 Work::Member(change) => plan.change(change).await,
                 Work::Receive(received) => plan.receive(*received).await,
+                Work::Replay(pieces) => match plan.replay(&pieces).await {
+                    Err(error) => return all(&error),
+                    done => done,
+                },
             });
         }
         if plan.is_empty() {

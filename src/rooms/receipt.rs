@@ -10,7 +10,7 @@ use hearth_store::{
 use ruma::{EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId, RoomId, UInt, UserId};
 
 use crate::{
-    Error, Message, Refusal, Rooms,
+    Error, Message, Refusal, Rooms, StoredEvent,
     membership::parse_user,
     queue::MAX_TRIES,
     relation::relation_of,
@@ -21,6 +21,9 @@ use crate::{
 /// (room, user, kind and thread) to receipt.
 pub(crate) const RECEIPTS: Table<(String, String, String), ReceiptRecord> =
     Table::new(103, "receipts", Family::Index);
+
+/// The longest id of an event, in bytes.
+const MAX_ID: usize = 255;
 
 /// How many receipts a room shows to one who comes new to it.
 const MAX_SHOWN: usize = 1000;
@@ -53,8 +56,8 @@ impl ReceiptThread {
 pub struct Receipt {
     /// Who.
     pub user: OwnedUserId,
-    /// Up to which event.
-    pub event_id: OwnedEventId,
+    /// Up to which event. Of a user of another server it may be one that this server does not have.
+    pub event_id: String,
     /// Whether nobody else may know (`m.read.private`).
     pub is_private: bool,
     /// In which part of the room.
@@ -67,6 +70,16 @@ pub struct Receipt {
     pub position: Position,
     /// How many events of the room default push rules counted up to the event.
     pub counted: u64,
+}
+
+/// How far somebody has read now.
+struct Read<'a> {
+    user: &'a UserId,
+    room_id: &'a RoomId,
+    event_id: &'a str,
+    time: u64,
+    /// The position of the event and how many were counted up to it; nothing for one that is not known.
+    at: Option<(Position, u64)>,
 }
 
 /// The stored form of a receipt.
@@ -116,7 +129,7 @@ impl Receipt {
         let (kind, thread) = key.split_at_checked(1).unwrap_or(("r", ""));
         Ok(Self {
             user: parse_user(user.to_owned())?,
-            event_id: parse_id(record.event_id)?,
+            event_id: record.event_id,
             is_private: kind == "p",
             thread: match thread {
                 "" => ReceiptThread::Unthreaded,
@@ -167,6 +180,56 @@ impl Rooms {
         Err(Error::Busy)
     }
 
+    /// Takes over how far a user of another server has read, as that server tells it at `time`.
+    ///
+    /// # Errors
+    /// `Forbidden` when the user is not in the room, `Refused` when the event has too long an id or is not in the thread.
+    pub async fn hear_receipt(
+        &self,
+        user: &UserId,
+        room_id: &RoomId,
+        event_id: &str,
+        time: MilliSecondsSinceUnixEpoch,
+        thread: ReceiptThread,
+    ) -> Result<(), Error> {
+        if event_id.len() > MAX_ID {
+            let reason = "the id of the event is too long";
+            return Err(Error::refused(Refusal::InvalidParam, reason));
+        }
+        for _ in 0..MAX_TRIES {
+            let view = self.0.store.view().await?;
+            if !self.may_be_joined(&view, user, room_id).await? {
+                return Err(Error::forbidden("the user is not in this room"));
+            }
+            let event = match <&EventId>::try_from(event_id) {
+                Ok(id) => self.event(&view, id).await?,
+                Err(_) => None,
+            };
+            let event = event.filter(|event| event.pdu.room_id() == room_id && !event.is_outlier());
+            if let Some(event) = &event {
+                check_thread(event, &thread)?;
+            }
+            let read = Read {
+                user,
+                room_id,
+                event_id,
+                time: time.get().into(),
+                // One that is still on its way comes after all that is here.
+                at: event.map(|event| (event.position, event.counted)),
+            };
+            let planned = self.plan_read(&view, read, false, &thread).await?;
+            let Some(batch) = planned else {
+                return Ok(());
+            };
+            match self.0.store.commit(batch).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Failed(error)) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
     /// Tells the other servers in the room how far a user has read.
     async fn tell_receipt(
         &self,
@@ -204,34 +267,45 @@ impl Rooms {
             .await?
             .filter(|event| event.pdu.room_id() == room_id)
             .ok_or_else(|| Error::not_found("there is no such event"))?;
-        if let ReceiptThread::Thread(root) = thread {
-            let in_thread = event_id == root
-                || relation_of(event.pdu.content()).is_some_and(|(_, to, _)| to == *root)
-                || event.redacted_by.is_some();
-            // A reaction to a reply belongs to the thread too: only what is plainly elsewhere is refused.
-            let relates = relation_of(event.pdu.content()).is_some();
-            if !in_thread && !relates {
-                return Err(Error::refused(
-                    Refusal::InvalidParam,
-                    "the event is not in that thread",
-                ));
-            }
-        }
+        check_thread(&event, thread)?;
+        let read = Read {
+            user,
+            room_id,
+            event_id: event_id.as_str(),
+            time: self.0.clock.now().0,
+            at: Some((event.position, event.counted)),
+        };
+        self.plan_read(view, read, is_private, thread).await
+    }
+
+    async fn plan_read(
+        &self,
+        view: &View,
+        read: Read<'_>,
+        is_private: bool,
+        thread: &ReceiptThread,
+    ) -> Result<Option<Batch>, Error> {
+        let (user, room_id) = (read.user, read.room_id);
         let key_text = receipt_key(is_private, thread);
         let key = (room_id.as_str(), user.as_str(), key_text.as_str());
         let old = view.get(&RECEIPTS, key).await?;
-        if old.as_ref().is_some_and(|old| old.read >= event.position) {
+        let is_behind = |old: &ReceiptRecord| match read.at {
+            Some((position, _)) => old.read >= position,
+            None => old.event_id == read.event_id,
+        };
+        if old.as_ref().is_some_and(is_behind) {
             return Ok(None);
         }
         let mut batch = Batch::new();
         let position = batch.position();
         batch.assert_unchanged(&RECEIPTS, key, old.as_ref());
+        let (at, counted) = read.at.unwrap_or((position, 0));
         let record = ReceiptRecord {
-            event_id: event_id.as_str().to_owned(),
-            time: self.0.clock.now().0,
-            read: event.position,
+            event_id: read.event_id.to_owned(),
+            time: read.time,
+            read: at,
             position,
-            counted: event.counted,
+            counted,
         };
         batch.put(&RECEIPTS, key, &record);
         if let Some(old) = old {
@@ -278,5 +352,21 @@ impl Rooms {
             .into_iter()
             .map(|((_, user, key), record)| Receipt::read_as(&user, &key, record))
             .collect()
+    }
+}
+
+/// Refuses an event that is not in the thread.
+fn check_thread(event: &StoredEvent, thread: &ReceiptThread) -> Result<(), Error> {
+    let ReceiptThread::Thread(root) = thread else {
+        return Ok(());
+    };
+    // A reaction to a reply belongs to the thread too: only what is plainly elsewhere is refused.
+    let relates = relation_of(event.pdu.content()).is_some();
+    match event.event_id() == root || relates || event.redacted_by.is_some() {
+        true => Ok(()),
+        false => Err(Error::refused(
+            Refusal::InvalidParam,
+            "the event is not in that thread",
+        )),
     }
 }

@@ -4,7 +4,9 @@
 //! | file | what |
 //! |---|---|
 //! | `order.rs` | the orders in which events are looked at |
-//! | `accept.rs` | the plan of an event that came in: its state, its mark, the heads |
+//! | `states.rs` | the state before and after an event |
+//! | `judge.rs` | what the rules say about an event |
+//! | `accept.rs` | the plan of an event that came in: its mark, the heads |
 //! | `alarm.rs` | noticing that the state of a room went back |
 //! | `resolve.rs` | the state where branches meet |
 //! | `stage.rs` | what was taken over from other servers and is not yet worked off |
@@ -12,6 +14,8 @@
 //! | `backfill.rs` | history, when somebody reads back to where it is not known |
 //! | `history.rs` | events of before, and gaps among them |
 //! | `missing.rs` | what has to be fetched first |
+//! | `complete.rs` | fetching the state of a room that was joined without its members |
+//! | `replay.rs` | receiving again what came before that was known |
 //! | `join.rs`, `leave.rs`, `invite.rs` | our users in rooms of other servers |
 //! | `rescind.rs` | invites that are taken back |
 //! | `resident.rs` | users of other servers in rooms of ours |
@@ -24,23 +28,27 @@
 mod accept;
 mod alarm;
 mod backfill;
+mod complete;
 mod heal;
 mod history;
 mod invite;
 mod join;
+mod judge;
 mod leave;
 mod missing;
 mod order;
 mod outliers;
 mod recompute;
+mod replay;
 mod rescind;
 mod resident;
 mod resolve;
 mod serve;
 mod stage;
+mod states;
 mod work;
 
-pub(crate) use accept::{Given, REDACTIONS_AHEAD, Received};
+pub(crate) use accept::{REDACTIONS_AHEAD, Received};
 pub use alarm::Alarm;
 pub use heal::{Walk, heads_of};
 pub(crate) use history::GAPS;
@@ -48,9 +56,11 @@ pub use invite::RemoteInvite;
 pub(crate) use invite::SHOWN_OUTSIDE;
 pub(crate) use recompute::ASIDE;
 pub use recompute::Recomputed;
+pub(crate) use replay::Piece;
 pub use resident::{Admitted, Draft};
 pub use serve::StateOf;
 pub use stage::Transaction as RemoteTransaction;
 pub(crate) use stage::{STAGED, STAGED_IDS};
+pub(crate) use states::Given;
 pub use work::Standing;
 pub(crate) use work::Workers;

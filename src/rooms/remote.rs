@@ -63,6 +63,8 @@ pub struct JoinedState {
     pub auth_chain: Vec<Box<RawValue>>,
     /// The join with the signature of that server, if it added one.
     pub event: Option<Box<RawValue>>,
+    /// The servers in the room before the join, where the members are left out of the state; nothing if they are in it.
+    pub without_members: Option<Vec<OwnedServerName>>,
 }
 
 /// The ids of a state and of what vouches for it.
@@ -110,8 +112,13 @@ pub trait Remote: Send + Sync + 'static {
     /// Asks the policy server of a room to sign an event; gives the signature, in base64.
     fn recommend<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, String>;
 
-    /// Sends a signed join to a server in the room.
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu) -> Asked<'a, JoinedState>;
+    /// Sends a signed join to a server in the room, which may leave the members out of its answer if `omit_members`.
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        omit_members: bool,
+    ) -> Asked<'a, JoinedState>;
 
     /// Sends a signed leave to a server in the room.
     fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()>;

@@ -28,6 +28,11 @@ impl Rooms {
     /// `Forbidden`, `NotFound` for a redaction of an event that is not there, `Refused` with `DuplicateAnnotation`,
     /// `BadAlias` or `InvalidParam`, `Malformed`, `Busy`.
     pub async fn send(&self, event: NewEvent) -> Result<OwnedEventId, Error> {
+        if event.event_type == "m.room.member"
+            && let Some(user) = &event.state_key
+        {
+            self.await_member(&event.room_id, user).await?;
+        }
         self.enqueue(event.room_id.clone(), Work::Send(event)).await
     }
 

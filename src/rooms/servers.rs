@@ -3,6 +3,8 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#pdus>
 
+use std::collections::HashSet;
+
 use hearth_store::{Direction, Family, SCAN_LIMIT, Table, View};
 use ruma::{OwnedServerName, RoomId, ServerName};
 
@@ -17,7 +19,8 @@ pub(crate) const REMOTE_JOINED: Table<(String, String), ()> =
     Table::new(140, "remote_joined", Family::Index);
 
 impl Rooms {
-    /// The servers with a joined user, this one included, `limit` at most, in no order that means anything.
+    /// The servers with a joined user, this one included, `limit` at most, in no order that means anything. While the members
+    /// of the room are not known, also those that were there when this server came.
     ///
     /// # Errors
     /// Those of the store.
@@ -32,16 +35,25 @@ impl Rooms {
             .scan_prefix(&ROOM_SERVERS, prefix, Direction::Forward, SCAN_LIMIT)
             .await?;
         let present = found.into_iter().filter(|(_, count)| *count > 0);
-        present
+        let mut servers = present
             .take(limit)
             .map(|((_, server), _)| {
                 OwnedServerName::try_from(server)
                     .map_err(|e| Error::corrupt(format!("an index names no server: {e}")))
             })
-            .collect()
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut named = self.named_servers(view, room_id, limit).await?;
+        if !named.is_empty() {
+            let counted: HashSet<&OwnedServerName> = servers.iter().collect();
+            named.retain(|server| !counted.contains(server));
+            servers.extend(named);
+            servers.truncate(limit);
+        }
+        Ok(servers)
     }
 
-    /// Whether the server has a joined user in the room.
+    /// Whether the server has a joined user in the room; while its members are not known, also whether it had one when this
+    /// server came.
     ///
     /// # Errors
     /// Those of the store.
@@ -54,6 +66,6 @@ impl Rooms {
         let count = view
             .get(&ROOM_SERVERS, (room_id.as_str(), server.as_str()))
             .await?;
-        Ok(count.is_some_and(|count| count > 0))
+        Ok(count.is_some_and(|count| count > 0) || self.is_named(view, server, room_id).await?)
     }
 }

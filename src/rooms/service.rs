@@ -8,6 +8,7 @@ use hearth_protocol::SigningKey;
 use hearth_store::{Store, View};
 use quick_cache::sync::Cache;
 use ruma::{OwnedServerName, RoomId, ServerName, UserId};
+use tokio::sync::Notify;
 
 use crate::{
     Error, Remote,
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
     pub(crate) workers: Workers,
+    /// Rung when a room was joined without its members.
+    pub(crate) joined_partially: Notify,
 }
 
 impl Rooms {
@@ -97,6 +100,7 @@ impl Rooms {
             known_locals: KnownLocals::default(),
             remote: OnceLock::new(),
             workers: Workers::default(),
+            joined_partially: Notify::new(),
         }))
     }
 

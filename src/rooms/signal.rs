@@ -39,12 +39,16 @@ pub(crate) const DEVICE_SIGNALLED: Table<(String, String), Position> =
     Table::new(111, "room_device_signalled", Family::Index);
 
 /// User to the position of the newest change of their devices that other servers are to hear of.
-const DEVICES_OUTGOING: Table<String, Position> =
+pub(crate) const DEVICES_OUTGOING: Table<String, Position> =
     Table::new(139, "devices_outgoing", Family::Records);
 
 /// User to the position at which they last came into a room of other servers, which may not know their devices.
 pub(crate) const DEVICES_UNSEEN: Table<String, Position> =
     Table::new(143, "devices_unseen", Family::Records);
+
+/// User to the position at which servers turned out to be in a room of theirs, which may not know their keys.
+pub(crate) const DEVICES_UNTOLD: Table<String, Position> =
+    Table::new(150, "devices_untold", Family::Records);
 
 /// Something that happened in a room and is no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +87,32 @@ pub struct DevicesToTell {
     pub user: OwnedUserId,
     /// Where in the log that was noted.
     pub position: Position,
-    /// Whether something changed; else the user came into a room whose servers may not know the devices.
-    pub has_changed: bool,
+    /// Why.
+    pub reason: WhyTell,
+}
+
+/// Why other servers are to hear of a user's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyTell {
+    /// Something changed.
+    Changed,
+    /// The user came into a room whose servers may not know the devices.
+    CameIn,
+    /// Servers turned out to be in a room of the user, who may not know the keys. Of one without keys there is nothing to tell:
+    /// who wants the devices asks.
+    FoundThere,
+}
+
+impl WhyTell {
+    const ALL: [Self; 3] = [Self::Changed, Self::CameIn, Self::FoundThere];
+
+    fn table(self) -> &'static Table<String, Position> {
+        match self {
+            Self::Changed => &DEVICES_OUTGOING,
+            Self::CameIn => &DEVICES_UNSEEN,
+            Self::FoundThere => &DEVICES_UNTOLD,
+        }
+    }
 }
 
 /// What a stretch of a room's signal log holds.
@@ -146,15 +174,15 @@ impl Rooms {
         limit: usize,
     ) -> Result<Vec<DevicesToTell>, Error> {
         let mut told = Vec::new();
-        for (table, has_changed) in [(&DEVICES_OUTGOING, true), (&DEVICES_UNSEEN, false)] {
+        for reason in WhyTell::ALL {
             let found = view
-                .scan(table, ""..LAST, Direction::Forward, limit)
+                .scan(reason.table(), ""..LAST, Direction::Forward, limit)
                 .await?;
             for (user, position) in found {
                 told.push(DevicesToTell {
                     user: parse_user(user)?,
                     position,
-                    has_changed,
+                    reason,
                 });
             }
         }
@@ -163,10 +191,7 @@ impl Rooms {
 
     /// Takes a user from [`Rooms::devices_to_tell`], as part of `batch`, which conflicts if there was another change.
     pub fn plan_devices_told(batch: &mut Batch, told: &DevicesToTell) {
-        let table = match told.has_changed {
-            true => &DEVICES_OUTGOING,
-            false => &DEVICES_UNSEEN,
-        };
+        let table = told.reason.table();
         batch.assert_equals(table, told.user.as_str(), told.position);
         batch.delete(table, told.user.as_str());
     }

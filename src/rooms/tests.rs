@@ -9,6 +9,7 @@ mod healing;
 mod history;
 mod membership;
 mod naming;
+mod partial;
 mod policing;
 mod purging;
 mod queueing;
@@ -16,6 +17,7 @@ mod reading;
 mod receiving;
 mod recomputing;
 mod redaction;
+mod resident;
 mod seeing;
 
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use hearth_store::{
     engines::rocksdb,
     leases::{self, Held},
 };
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId, server_name};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, UserId};
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{Act, Error, MemberChange, NewEvent, NewRoom, Preset, Profile, Rooms};
@@ -43,11 +45,16 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn open() -> Self {
+        Self::of("home")
+    }
+
+    /// The house of the server `name`.
+    pub(crate) fn of(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = rocksdb::open(rocksdb::Options::at(folder.path().join("store"))).unwrap();
         let store = Store::new(engine, Arc::new(MemoryHints::new(|| 0)));
         let clock = ManualClock::at(Millis(1_000));
-        let name = server_name!("home").to_owned();
+        let name = OwnedServerName::try_from(name).unwrap();
         let key = Arc::new(SigningKey::generate(&name, "ed25519:1", [1; 32]).unwrap());
         let service = |seed| {
             Rooms::new(

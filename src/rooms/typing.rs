@@ -32,7 +32,7 @@ impl Rooms {
         timeout: Option<Duration>,
     ) -> Result<(), Error> {
         let view = self.0.store.view().await?;
-        if !self.is_joined(&view, user, room_id).await? {
+        if !self.may_be_joined(&view, user, room_id).await? {
             return Err(Error::forbidden("you are not in this room"));
         }
         let hints = self.0.store.hints();

@@ -48,6 +48,8 @@ impl Rooms {
         version: RoomVersion,
         additional_creators: Vec<OwnedUserId>,
     ) -> Result<OwnedRoomId, Error> {
+        // Who is banned is banned in the new room too.
+        self.await_members(room_id).await?;
         for attempt in 0..MAX_TRIES {
             let old = Plan::open(self, room_id.to_owned())
                 .await?

@@ -16,6 +16,7 @@
 //! | `health.rs` | whether requests should be sent here |
 //! | `pace.rs` | the rate limit |
 //! | `cluster.rs` | this node among others: coming, going, and work that one does for all |
+//! | `completion.rs` | rooms that were joined without their members, in the background |
 //! | `removal.rs` | the removal of forgotten rooms, in the background |
 //! | `alarms.rs` | telling the administrators that the state of a room went back |
 //! | `healing.rs` | comparing the heads of rooms with other servers, in the background |
@@ -28,6 +29,7 @@
 mod alarms;
 mod cluster;
 pub mod command_line;
+mod completion;
 mod control;
 mod errors;
 mod front;

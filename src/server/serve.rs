@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    Error, Node, Outside, alarms, cluster, control, front, healing,
+    Error, Node, Outside, alarms, cluster, completion, control, front, healing,
     listen::{self, Manners},
     removal, telemetry,
     tls::Tls,
@@ -128,6 +128,8 @@ fn work(
     if config.federation.enabled {
         let (rooms, kept) = (node.rooms().clone(), leases.keep(healing::LEASE));
         tasks.spawn(healing::serve(rooms, kept, stopping.clone()));
+        let (rooms, kept) = (node.rooms().clone(), leases.keep(completion::LEASE));
+        tasks.spawn(completion::serve(rooms, kept, stopping.clone()));
     }
     let (app, kept) = (node.app(config), leases.keep(alarms::LEASE));
     tasks.spawn(alarms::serve(app, kept, stopping.clone()));

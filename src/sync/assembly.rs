@@ -11,7 +11,7 @@ use crate::{
     Error, Request, Response, Rooms, Token,
     account_data::{self, AccountData},
     device_lists::Shared as SharedRooms,
-    filter, invites, joined, left, presence,
+    filter, invites, joined, left, members, presence,
     service::Shared,
     to_device,
     typing::{self, Typing},
@@ -102,6 +102,10 @@ async fn read_joined(
             && !account_data.tells_of(id)
             && !typing.tells_of(id)
         {
+            continue;
+        }
+        // A client that wants all members is shown the room once they are known.
+        if !members::is_lazy(reading) && reading.rooms().is_partial(reading.view, id, head).await? {
             continue;
         }
         let end = (reading.upto(), head.state);

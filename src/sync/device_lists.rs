@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use hearth_rooms::{Membership, StoredEvent};
+use hearth_store::Position;
 use ruma::{OwnedUserId, RoomId, UserId};
 
 use crate::{
@@ -106,9 +107,13 @@ impl Shared {
         reading: &Reading<'_>,
         room: &RoomWindow<'_>,
     ) -> Result<(), Error> {
-        let Some((_, old)) = room.since else {
+        let Some((since, old)) = room.since else {
             return Ok(());
         };
+        // Members of a room that was joined without them become known all at once. Where nothing is encrypted their keys matter
+        // to nobody yet, and changes are told.
+        let spares_found =
+            became_whole(reading, room, since).await? && !is_encrypted(reading, room).await?;
         for (event_type, user, id) in &room.changes {
             let (MEMBER, Ok(user)) = (event_type.as_str(), UserId::parse(user)) else {
                 continue;
@@ -128,7 +133,7 @@ impl Shared {
                 (Membership::Join, Membership::Join, Some(event)) => {
                     was_away(reading, room, &user, event).await?
                 }
-                (_, Membership::Join, _) => true,
+                (_, Membership::Join, Some(event)) => !(spares_found && event.is_outlier()),
                 _ => false,
             };
             if came {
@@ -195,6 +200,20 @@ async fn was_away(
         }
     }
     Ok(true)
+}
+
+/// Whether the members of the room became known since the last answer.
+async fn became_whole(
+    reading: &Reading<'_>,
+    room: &RoomWindow<'_>,
+    since: Position,
+) -> Result<bool, Error> {
+    let (rooms, view) = (reading.rooms(), reading.view);
+    if !rooms.may_have_gaps(view, room.id, room.head).await? {
+        return Ok(false);
+    }
+    let completed = rooms.completed_at(view, room.id).await?;
+    Ok(completed.is_some_and(|at| since < at))
 }
 
 async fn shares_any<'r>(

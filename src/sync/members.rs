@@ -12,7 +12,7 @@ use std::{
 use hearth_store::Position;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use ruma::{EventId, RoomId, UserId, api::client::filter::LazyLoadOptions};
+use ruma::{EventId, OwnedEventId, RoomId, UserId, api::client::filter::LazyLoadOptions};
 
 use crate::{
     Error, Summary,
@@ -91,16 +91,20 @@ pub(crate) async fn choose(
         if entries.contains_key(&key) {
             continue;
         }
-        let member = reading
+        let member = match reading
             .rooms()
             .state_event(reading.view, room.head, base, MEMBER, &key.1)
-            .await?;
+            .await?
+        {
+            Some(member) => Some(member.event_id().to_owned()),
+            None => named(reading, room, cut, &key.1).await?,
+        };
         let Some(member) = member else {
             continue;
         };
-        let is_redundant = has(&sent, reading, &key.1) == Some(hash(&member.event_id()));
+        let is_redundant = has(&sent, reading, &key.1) == Some(hash(&&*member));
         if is_whole || include_redundant_members || !is_redundant {
-            entries.insert(key, member.event_id().to_owned());
+            entries.insert(key, member);
         }
     }
     let in_state = entries
@@ -113,6 +117,27 @@ pub(crate) async fn choose(
     });
     note(&sent, reading.upto(), in_state.chain(in_timeline));
     Ok(())
+}
+
+/// The membership event of a sender that an event itself names, where the members of the room are not known.
+async fn named(
+    reading: &Reading<'_>,
+    room: &RoomWindow<'_>,
+    cut: &Cut,
+    user: &str,
+) -> Result<Option<OwnedEventId>, Error> {
+    let (rooms, view) = (reading.rooms(), reading.view);
+    let sent = cut
+        .events
+        .iter()
+        .rev()
+        .find(|event| event.pdu.sender() == user);
+    match sent {
+        Some(event) if rooms.is_partial(view, room.id, room.head).await? => {
+            Ok(rooms.named_sender(view, &event.pdu).await?)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Whose membership a client needs to show the answer.

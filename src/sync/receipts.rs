@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use hearth_rooms::Receipt;
-use ruma::{EventId, MilliSecondsSinceUnixEpoch, UserId};
+use ruma::{MilliSecondsSinceUnixEpoch, UserId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -67,7 +67,7 @@ struct Mark<'a> {
 }
 
 /// Event to kind to user to mark.
-type Content<'a> = BTreeMap<&'a EventId, BTreeMap<&'static str, BTreeMap<&'a UserId, Mark<'a>>>>;
+type Content<'a> = BTreeMap<&'a str, BTreeMap<&'static str, BTreeMap<&'a UserId, Mark<'a>>>>;
 
 fn events<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> Vec<Box<RawValue>> {
     #[derive(Serialize)]
@@ -87,7 +87,7 @@ fn events<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> Vec<Box<RawValue>>
             thread_id: receipt.thread.as_str(),
         };
         let taken = |content: &Content<'_>| {
-            let kinds = content.get(&*receipt.event_id);
+            let kinds = content.get(receipt.event_id.as_str());
             let users = kinds.and_then(|kinds| kinds.get(kind));
             users.is_some_and(|users| users.contains_key(&*receipt.user))
         };

@@ -12,7 +12,7 @@ use ruma::{OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::{Error, Request, rules::Rules, service::Shared, show::Look, verdicts};
+use crate::{Error, Request, members, rules::Rules, service::Shared, show::Look, verdicts};
 
 /// What every stream reads from.
 pub(crate) struct Reading<'a> {
@@ -190,7 +190,15 @@ async fn seen(
     let Some(newest) = newest.first() else {
         return Ok(None);
     };
-    let root = rooms.current_after(view, newest).await?;
+    let mut root = rooms.current_after(view, newest).await?;
+    if rooms.may_have_gaps(view, id, head).await? {
+        let completed = rooms.completed_at(view, id).await?;
+        if completed.is_some_and(|at| since < at) && !members::is_lazy(reading) {
+            // While its members were not known the room was not shown.
+            return Ok(None);
+        }
+        root = rooms.shown_after(view, newest, since).await?;
+    }
     let was_joined = (member.position <= since && member.membership == Membership::Join)
         || reading
             .rooms()

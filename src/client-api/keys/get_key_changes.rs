@@ -84,10 +84,8 @@ async fn room_changes(
     let Some(before) = before.first() else {
         return Ok(());
     };
-    let diff = app
-        .rooms
-        .state_diff(view, &head, before.state_after, head.state)
-        .await?;
+    let root = app.rooms.shown_after(view, before, from).await?;
+    let diff = app.rooms.state_diff(view, &head, root, head.state).await?;
     for (kind, key, _) in diff {
         if kind != "m.room.member" {
             continue;

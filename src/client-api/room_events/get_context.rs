@@ -12,7 +12,7 @@ use ruma::{
     serde::Raw,
 };
 
-use super::lazy_members::members_of;
+use super::{lazy_members::members_of, with_members};
 use crate::{App, error::Error, show};
 
 /// Events around the one asked for at most.
@@ -37,10 +37,13 @@ pub(super) async fn get_context(
             |event| hearth_sync::passes_filter(filter, &event.pdu),
         )
         .await?;
-    // Anew: where other servers filled a gap, the pages hold what an earlier view lacks.
-    let view = app.store.view().await?;
-
     let lazy = !filter.lazy_load_options.is_disabled();
+    // Anew: where other servers filled a gap, the pages hold what an earlier view lacks.
+    drop(view);
+    let view = match lazy {
+        true => app.store.view().await?,
+        false => with_members(&app, &session, room).await?,
+    };
     let mut response = Response::new();
     response.start = end_of(&context.before);
     response.end = end_of(&context.after);

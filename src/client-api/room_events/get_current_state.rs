@@ -11,6 +11,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::with_members;
 use crate::{
     App,
     answer::{Answer, Json},
@@ -56,7 +57,7 @@ pub(super) async fn get_current_state(
     request: Request,
 ) -> Result<impl Answer, Error> {
     let (user, room) = (&session.user_id, &request.room_id);
-    let view = app.store.view().await?;
+    let view = with_members(&app, &session, room).await?;
     let (head, root) = app.rooms.readable_state(&view, user, room).await?;
     let state = app.rooms.full_state(&view, &head, root, None).await?;
     let mut newest = app

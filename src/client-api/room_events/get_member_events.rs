@@ -10,6 +10,7 @@ use ruma::{
 };
 use serde::Deserialize;
 
+use super::with_members;
 use crate::{App, error::Error, show, tokens};
 
 #[derive(Deserialize)]
@@ -23,8 +24,8 @@ pub(super) async fn get_member_events(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
-    let view = app.store.view().await?;
     let room = &request.room_id;
+    let view = with_members(&app, &session, room).await?;
     let (head, mut root) = app
         .rooms
         .readable_state(&view, &session.user_id, room)

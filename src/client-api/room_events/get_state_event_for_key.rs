@@ -13,14 +13,20 @@ pub(super) async fn get_state_event_for_key(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
-    let view = app.store.view().await?;
+    let (room, event_type) = (&request.room_id, request.event_type.to_string());
+    let mut view = app.store.view().await?;
+    if event_type == "m.room.member" && app.rooms.is_joined(&view, &session.user_id, room).await? {
+        drop(view);
+        app.rooms.await_member(room, &request.state_key).await?;
+        view = app.store.view().await?;
+    }
     let event = app
         .rooms
         .readable_state_event(
             &view,
             &session.user_id,
-            &request.room_id,
-            &request.event_type.to_string(),
+            room,
+            &event_type,
             &request.state_key,
         )
         .await?;

@@ -3,6 +3,7 @@
 use hearth_users::Session;
 use ruma::api::client::state::get_state_events::v3::{Request, Response};
 
+use super::with_members;
 use crate::{App, error::Error, show};
 
 /// The present state; for a user who left, the state as it was then.
@@ -11,7 +12,7 @@ pub(super) async fn get_state_events(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
-    let view = app.store.view().await?;
+    let view = with_members(&app, &session, &request.room_id).await?;
     let (head, root) = app
         .rooms
         .readable_state(&view, &session.user_id, &request.room_id)

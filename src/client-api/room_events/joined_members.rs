@@ -9,6 +9,7 @@ use ruma::{
 };
 use serde::Deserialize;
 
+use super::with_members;
 use crate::{App, error::Error};
 
 #[derive(Default, Deserialize)]
@@ -24,8 +25,8 @@ pub(super) async fn joined_members(
     session: Session,
     request: Request,
 ) -> Result<Response, Error> {
-    let view = app.store.view().await?;
     let (user, room) = (&session.user_id, &request.room_id);
+    let view = with_members(&app, &session, room).await?;
     if !app.rooms.is_joined(&view, user, room).await? {
         return Err(Error::forbidden("you are not in this room"));
     }

@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hearth_rooms::StoredEvent;
+use hearth_rooms::{Head, StoredEvent};
 use hearth_store::View;
 use hearth_users::Session;
-use ruma::{RoomId, events::AnyStateEvent, serde::Raw};
+use ruma::{RoomId, UserId, events::AnyStateEvent, serde::Raw};
 
 use crate::{App, error::Error, show};
 
@@ -39,9 +39,32 @@ pub(super) async fn members_of(
                 sender.as_str(),
             )
             .await?;
-        if let Some(member) = member {
-            members.push(show::plain(app, session, &member));
-        }
+        let member = match member {
+            Some(member) => Some(member),
+            None => named(app, view, (room, &head), sender, events).await?,
+        };
+        members.extend(member.map(|member| show::plain(app, session, &member)));
     }
     Ok(members)
+}
+
+/// The membership of a sender that one of these events names, where the members of the room are not known.
+async fn named(
+    app: &App,
+    view: &View,
+    (room, head): (&RoomId, &Head),
+    sender: &UserId,
+    events: &[Arc<StoredEvent>],
+) -> Result<Option<Arc<StoredEvent>>, Error> {
+    let sent = events.iter().find(|event| event.pdu.sender() == sender);
+    let Some(sent) = sent else {
+        return Ok(None);
+    };
+    if !app.rooms.is_partial(view, room, head).await? {
+        return Ok(None);
+    }
+    match app.rooms.named_sender(view, &sent.pdu).await? {
+        Some(id) => Ok(app.rooms.event(view, &id).await?),
+        None => Ok(None),
+    }
 }

@@ -1,15 +1,15 @@
-//! Owns the plan of an event that came in: the state before it, its mark, the heads and the current state after it. Must
+//! Owns the plan of an event that came in: its mark, the heads and the current state after it. Must
 //! never fail for what another server may send: such an event is marked, and kept.
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use hearth_protocol::{Denied, Pdu, PowerLevels, auth_types, check_named, check_state, create_id};
+use hearth_protocol::{Pdu, PowerLevels};
 use hearth_store::{Direction, Family, Table};
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 
-use super::recompute::ASIDE;
+use super::{judge::Mark, recompute::ASIDE, states::Given};
 use crate::{
     Error, Member, Membership, StoredEvent,
     event::{EVENTS, EventRecord},
@@ -27,20 +27,8 @@ pub(crate) const REDACTIONS_AHEAD: Table<String, String> =
 /// How many heads a room has at most.
 pub(super) const MAX_EXTREMITIES: usize = 20;
 
-/// Type, state key and event id of the entries of a state.
-pub(crate) type StateList = Vec<(String, String, OwnedEventId)>;
-
-/// The state before an event, as far as another server told it.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Given {
-    /// It follows from the events before it, which are all known.
-    #[default]
-    Nothing,
-    /// It is this.
-    Before(Arc<StateList>),
-    /// The states after those events before it that are not known; the others give theirs.
-    After(Vec<Arc<StateList>>),
-}
+/// How many events that follow one are looked at.
+const MAX_FOLLOWERS: usize = 64;
 
 /// An event that came in, its signatures and hashes checked.
 #[derive(Clone, Debug)]
@@ -53,18 +41,14 @@ pub(crate) struct Received {
     pub(crate) pass_on: bool,
 }
 
-/// What the rules say about an event.
-pub(super) enum Mark {
-    Accepted,
-    SoftFailed(Denied),
-    Rejected(Denied),
-}
+/// A user, what they were and are, and the event that says so.
+pub(super) type MovedMember = (OwnedUserId, Option<Member>, Membership, Arc<StoredEvent>);
 
 /// A change of the current state, foreseen.
-struct Move {
-    state: Root,
-    extremities: Vec<OwnedEventId>,
-    members: Vec<(OwnedUserId, Option<Member>, Membership, Arc<StoredEvent>)>,
+pub(super) struct Move {
+    pub(super) state: Root,
+    pub(super) extremities: Vec<OwnedEventId>,
+    members: Vec<MovedMember>,
 }
 
 impl Plan {
@@ -88,11 +72,7 @@ impl Plan {
             }
             self.batch.wake(changed(&id));
         }
-        let state_before = match given {
-            Given::Nothing => self.state_before(&pdu).await?,
-            Given::Before(list) => self.given_state(&list).await?,
-            Given::After(lists) => self.merged_state(&pdu, &lists).await?,
-        };
+        let state_before = self.state_with(&pdu, &given).await?;
         let marked = self.judge(&pdu, state_before).await?;
         let planned = self.mark(pdu, state_before, marked, pass_on).await;
         if matches!(planned, Err(ref error) if !matches!(error, Error::Forbidden(_))) {
@@ -136,8 +116,7 @@ impl Plan {
     ///
     /// # Errors
     /// `Forbidden` when the state does not allow it; then nothing is planned.
-    pub(crate) async fn enter(&mut self, join: Pdu, state: &StateList) -> Result<(), Error> {
-        let state_before = self.given_state(state).await?;
+    pub(crate) async fn enter(&mut self, join: Pdu, state_before: Root) -> Result<(), Error> {
         self.head.extremities.clear();
         self.head.state = state_before;
         if let Mark::Rejected(denied) = self.judge(&join, state_before).await? {
@@ -145,7 +124,12 @@ impl Plan {
         }
         // The members follow from the state that was known before.
         self.head.state = self.seen.as_ref().map_or(Root::EMPTY, |seen| seen.state);
-        self.accept(join, state_before, false).await
+        let id = join.event_id().to_owned();
+        self.accept(join, state_before, false).await?;
+        if let Some(event) = self.fresh.get(&id).cloned() {
+            self.note_replay(&event, true);
+        }
+        Ok(())
     }
 
     /// Plans events of which only themselves are known. Those that are known are passed over.
@@ -164,138 +148,13 @@ impl Plan {
         Ok(())
     }
 
-    /// The state before an event all of whose predecessors are known.
-    pub(crate) async fn state_before(&mut self, pdu: &Pdu) -> Result<Root, Error> {
-        let previous = pdu.prev_events();
-        let heads = &self.head.extremities;
-        if previous.len() == heads.len() && previous.iter().all(|id| heads.contains(id)) {
-            return Ok(self.head.state);
-        }
-        let roots = self.states_after(previous).await?;
-        self.resolved(&roots).await
-    }
-
-    /// The state before an event some of whose predecessors are not known: what those leave behind is given.
-    async fn merged_state(&mut self, pdu: &Pdu, given: &[Arc<StateList>]) -> Result<Root, Error> {
-        let mut known = Vec::new();
-        for id in pdu.prev_events() {
-            if self
-                .event(id)
-                .await?
-                .is_some_and(|event| !event.is_outlier())
-            {
-                known.push(id.clone());
-            }
-        }
-        let mut roots = self.states_after(&known).await?;
-        for list in given {
-            roots.push(self.given_state(list).await?);
-        }
-        self.resolved(&roots).await
-    }
-
-    pub(super) async fn states_after(&self, ids: &[OwnedEventId]) -> Result<Vec<Root>, Error> {
-        let mut roots = Vec::with_capacity(ids.len());
-        for id in ids {
-            let event = self.event(id).await?.filter(|event| !event.is_outlier());
-            let event =
-                event.ok_or_else(|| Error::not_found(format!("the event {id} is not known")))?;
-            if Some(event.pdu.room_id()) != self.room_id.as_deref() {
-                return Err(Error::forbidden("it follows an event of another room"));
-            }
-            roots.push(event.state_after);
-        }
-        Ok(roots)
-    }
-
-    /// The state with exactly these entries.
-    pub(crate) async fn given_state(&mut self, list: &StateList) -> Result<Root, Error> {
-        let base = self.head.state;
-        let mut old: HashMap<(String, String), OwnedEventId> = self
-            .state_ids(base)
-            .await?
-            .into_iter()
-            .map(|(event_type, state_key, id)| ((event_type, state_key), id))
-            .collect();
-        let mut changes = Vec::new();
-        for (event_type, state_key, id) in list {
-            let key = (event_type.clone(), state_key.clone());
-            if old.remove(&key).as_ref() != Some(id) {
-                changes.push((key.0, key.1, Some(id.clone())));
-            }
-        }
-        changes.extend(
-            old.into_keys()
-                .map(|(event_type, state_key)| (event_type, state_key, None)),
-        );
-        self.updated(base, &changes).await
-    }
-
-    /// Asks the rules, in their order: what the event names, the state before it, the current state.
-    pub(super) async fn judge(&self, pdu: &Pdu, state_before: Root) -> Result<Mark, Error> {
-        if let Mark::Rejected(denied) = self.judge_then(pdu, state_before).await? {
-            return Ok(Mark::Rejected(denied));
-        }
-        if state_before != self.head.state
-            && self.head.state != Root::EMPTY
-            && let Err(denied) = self.allowed_in(self.head.state, pdu).await?
-        {
-            return Ok(Mark::SoftFailed(denied));
-        }
-        if let Err(denied) = self.check_policy(pdu).await? {
-            return Ok(Mark::SoftFailed(denied));
-        }
-        Ok(Mark::Accepted)
-    }
-
-    /// Asks the rules for where the event stands: what it names, and the state before it.
-    pub(super) async fn judge_then(&self, pdu: &Pdu, state_before: Root) -> Result<Mark, Error> {
-        let version = self.head.version;
-        let mut known = HashMap::new();
-        let create = create_id(version, pdu.room_id());
-        for id in pdu.auth_events().iter().chain(&create) {
-            if let Some(event) = self.event(id).await? {
-                known.insert(id.clone(), event.pdu.clone());
-            }
-        }
-        if let Err(denied) = check_named(version, pdu, &known) {
-            return Ok(Mark::Rejected(denied));
-        }
-        match self.allowed_in(state_before, pdu).await? {
-            Err(denied) => Ok(Mark::Rejected(denied)),
-            Ok(()) => Ok(Mark::Accepted),
-        }
-    }
-
-    async fn allowed_in(&self, root: Root, pdu: &Pdu) -> Result<Result<(), Denied>, Error> {
-        let version = self.head.version;
-        let types = auth_types(
-            pdu.event_type(),
-            pdu.sender(),
-            pdu.state_key(),
-            pdu.content(),
-            version,
-        );
-        let types = match types {
-            Ok(types) => types,
-            Err(denied) => return Ok(Err(denied)),
-        };
-        let mut state = HashMap::with_capacity(types.len() + 1);
-        let create = ("m.room.create".to_owned(), String::new());
-        for (event_type, state_key) in types.into_iter().chain([create]) {
-            if let Some(event) = self.state_in(root, &event_type, &state_key).await? {
-                state.insert((event_type, state_key), event.pdu.clone());
-            }
-        }
-        Ok(check_state(version, pdu, |event_type, state_key| {
-            state
-                .get(&(event_type.to_owned(), state_key.to_owned()))
-                .cloned()
-        }))
-    }
-
     /// Plans an allowed event: it is in the timeline, and the current state follows it.
-    async fn accept(&mut self, pdu: Pdu, state_before: Root, pass_on: bool) -> Result<(), Error> {
+    pub(super) async fn accept(
+        &mut self,
+        pdu: Pdu,
+        state_before: Root,
+        pass_on: bool,
+    ) -> Result<(), Error> {
         let state_after = self.state_after(&pdu, state_before).await?;
         let effects = self.foresee(&pdu, false).await?;
         let moved = self.foresee_move(&pdu, state_after).await?;
@@ -337,6 +196,7 @@ impl Plan {
             pdu,
         });
         self.write_event(&event);
+        self.note_replay(&event, false);
         self.note_fork(&event, current);
         if is_for_others {
             self.send_out(&event.pdu, position);
@@ -379,38 +239,18 @@ impl Plan {
         self.batch.put(&ASIDE, place, id.as_str());
         self.batch
             .put(&EVENTS, id.as_str(), EventRecord::of(&event));
+        self.note_replay(&event, false);
         self.fresh.insert(id, Arc::new(event));
         Ok(())
     }
 
-    pub(super) async fn state_after(
+    /// The heads, the current state and the members after an allowed event; nothing if others that came before follow it.
+    pub(super) async fn foresee_move(
         &mut self,
         pdu: &Pdu,
-        state_before: Root,
-    ) -> Result<Root, Error> {
-        let Some(state_key) = pdu.state_key() else {
-            return Ok(state_before);
-        };
-        let change = (
-            pdu.event_type().to_owned(),
-            state_key.to_owned(),
-            Some(pdu.event_id().to_owned()),
-        );
-        // A state that holds the event itself needs the event.
-        self.fresh
-            .entry(pdu.event_id().to_owned())
-            .or_insert_with(|| Arc::new(StoredEvent::outlier(pdu.clone(), self.head.version)));
-        self.updated(state_before, &[change]).await
-    }
-
-    /// The heads, the current state and the members after an allowed event; nothing if others that came before follow it.
-    async fn foresee_move(&mut self, pdu: &Pdu, state_after: Root) -> Result<Option<Move>, Error> {
-        let prefix = (pdu.room_id().as_str(), pdu.event_id().as_str());
-        let followers = self
-            .view
-            .scan_prefix(&EDGES, prefix, Direction::Forward, 1)
-            .await?;
-        if !followers.is_empty() {
+        state_after: Root,
+    ) -> Result<Option<Move>, Error> {
+        if self.is_followed(pdu).await? {
             return Ok(None);
         }
         let mut extremities = self.head.extremities.clone();
@@ -423,8 +263,45 @@ impl Plan {
         roots.push(state_after);
         let state = self.resolved(&roots).await?;
         extremities.push(pdu.event_id().to_owned());
+        let members = match self.is_replaying {
+            // Once, when the room is whole.
+            true => Vec::new(),
+            false => self.moved_members(self.head.state, state).await?,
+        };
+        Ok(Some(Move {
+            state,
+            extremities,
+            members,
+        }))
+    }
+
+    /// Whether an event that came before follows this one.
+    async fn is_followed(&self, pdu: &Pdu) -> Result<bool, Error> {
+        let prefix = (pdu.room_id().as_str(), pdu.event_id().as_str());
+        let limit = if self.is_replaying { MAX_FOLLOWERS } else { 1 };
+        let followers: Vec<((String, String, String), ())> = self
+            .view
+            .scan_prefix(&EDGES, prefix, Direction::Forward, limit)
+            .await?;
+        if !self.is_replaying {
+            return Ok(!followers.is_empty());
+        }
+        for ((_, _, id), ()) in followers {
+            if self.is_received_again(&parse_id(id)?).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whose membership differs in the state `new` from the state `old`: what it is now, and the event that says so.
+    pub(super) async fn moved_members(
+        &self,
+        old: Root,
+        new: Root,
+    ) -> Result<Vec<MovedMember>, Error> {
         let mut members = Vec::new();
-        for change in self.differences(self.head.state, state).await? {
+        for change in self.differences(old, new).await? {
             let Ok(user) = UserId::parse(&change.state_key) else {
                 continue;
             };
@@ -445,11 +322,7 @@ impl Plan {
             };
             members.push((user, before, now, event));
         }
-        Ok(Some(Move {
-            state,
-            extremities,
-            members,
-        }))
+        Ok(members)
     }
 
     /// The redaction of this event that came before it.

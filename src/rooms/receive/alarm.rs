@@ -80,6 +80,10 @@ impl Plan {
         next: Option<Root>,
     ) -> Result<Option<Alarm>, Error> {
         let Some(next) = next else { return Ok(None) };
+        // Branches of a room whose members are not known come to this or that member, and all that is judged anew.
+        if self.partial.is_some() {
+            return Ok(None);
+        }
         // An event that follows all that is known changes what it says and nothing else.
         if (self.head.state, next) == states || self.head.extremities.is_empty() {
             return Ok(None);

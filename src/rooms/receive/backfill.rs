@@ -3,13 +3,13 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#backfilling-and-retrieving-missing-events>
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use hearth_protocol::{Depth, Pdu};
 use hearth_store::{CommitError, Direction, View};
 use ruma::{OwnedEventId, OwnedServerName, RoomId};
 
-use super::{accept::StateList, history::GAPS, order::in_graph_order};
+use super::{history::GAPS, order::in_graph_order, states::StateList};
 use crate::{
     Error, Rooms,
     plan::Plan,
@@ -22,6 +22,9 @@ const MAX_EVENTS: usize = 100;
 
 /// How many gaps are asked about at once.
 const MAX_GAPS: usize = 5;
+
+/// How long it is waited for the members of a room, without which its history is not asked for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many servers are asked.
 const MAX_SERVERS: usize = 3;
@@ -76,6 +79,11 @@ impl Rooms {
         gaps: &[(u64, OwnedEventId)],
     ) -> Result<bool, Error> {
         let head = self.known_head(view, room_id).await?;
+        // Before, the states of history would each be fetched whole. Then they differ little from one that is known.
+        if !self.becomes_whole(room_id, PATIENCE).await? {
+            return Ok(false);
+        }
+        let view = &self.0.store.view().await?;
         let from = gaps.iter().map(|(_, id)| id.clone()).collect();
         let sent = self
             .remote()?

@@ -8,7 +8,7 @@ use hearth_protocol::{Depth, Pdu};
 use hearth_store::{Direction, Family, Table, View};
 use ruma::{EventId, RoomId};
 
-use super::accept::Mark;
+use super::judge::Mark;
 use crate::{
     Error, Head, Rooms, StoredEvent,
     event::{EVENTS, EventRecord},

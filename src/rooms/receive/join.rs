@@ -15,7 +15,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Given, Received, accept::StateList};
+use super::{Given, Received, states::StateList};
 use crate::{
     Act, Error, JoinedState, MemberChange, Membership, Refusal, Rooms,
     plan::Plan,
@@ -56,10 +56,18 @@ impl Rooms {
         if self.remote().is_err() {
             return self.change_here(change).await;
         }
+        if change.sender != change.target {
+            self.await_member(&change.room_id, change.target.as_str())
+                .await?;
+        }
         let view = self.0.store.view().await?;
         match change.act {
             Act::Invite if !self.is_local(&change.target) => self.invite_elsewhere(change).await,
             Act::Join | Act::Knock if self.is_elsewhere(&view, &change.room_id).await? => {
+                self.enter_elsewhere(&view, change, via).await
+            }
+            // Whether the user may come is for a server to say that knows.
+            Act::Join if self.lacks_member(&view, &change).await? => {
                 self.enter_elsewhere(&view, change, via).await
             }
             Act::Join => match self.change_here(change.clone()).await {
@@ -78,6 +86,16 @@ impl Rooms {
             }
             _ => self.change_here(change).await,
         }
+    }
+
+    /// Whether it is not known what the user is to the room, since its members are not known.
+    async fn lacks_member(&self, view: &View, change: &MemberChange) -> Result<bool, Error> {
+        let (room_id, user) = (&change.room_id, &change.target);
+        let Some(head) = self.head(view, room_id).await? else {
+            return Ok(false);
+        };
+        Ok(self.membership(view, user, room_id).await?.is_none()
+            && self.is_partial(view, room_id, &head).await?)
     }
 
     /// Whether the room is one of other servers, in which this one is not.
@@ -154,10 +172,22 @@ impl Rooms {
         change: &MemberChange,
     ) -> Result<OwnedEventId, Error> {
         let (join, version) = self.signed_draft(server, change, Membership::Join).await?;
-        let told = self.remote()?.send_join(server, &join).await?;
+        let omit = self.may_lack_members(&change.room_id).await?;
+        let told = self.remote()?.send_join(server, &join, omit).await?;
         let id = join.event_id().to_owned();
-        self.enter(version, join, told).await?;
+        self.enter(server, version, join, told).await?;
         Ok(id)
+    }
+
+    /// Whether the state of the room may come without members: not where this server knows all of them.
+    async fn may_lack_members(&self, room_id: &RoomId) -> Result<bool, Error> {
+        let view = self.0.store.view().await?;
+        let own = self.server_name();
+        let Some(head) = self.head(&view, room_id).await? else {
+            return Ok(true);
+        };
+        Ok(self.is_partial(&view, room_id, &head).await?
+            || !self.is_server_in_room(&view, own, room_id).await?)
     }
 
     /// A member event that the server drafted and this one signed.
@@ -215,7 +245,13 @@ impl Rooms {
     }
 
     /// Believes what a server told of the room, as far as it holds, and enters it.
-    async fn enter(&self, version: RoomVersion, join: Pdu, told: JoinedState) -> Result<(), Error> {
+    async fn enter(
+        &self,
+        server: &ServerName,
+        version: RoomVersion,
+        join: Pdu,
+        told: JoinedState,
+    ) -> Result<(), Error> {
         if told.state.len() + told.auth_chain.len() > MAX_EVENTS {
             return Err(Error::refused(Refusal::TooLarge, "the room is too large"));
         }
@@ -239,11 +275,24 @@ impl Rooms {
             })
             .collect();
         drop(view);
-        let state = Arc::new(state);
+        let entry = Entry {
+            version,
+            join,
+            via: server,
+            outliers: judged,
+            state: Arc::new(state),
+            without_members: told.without_members,
+        };
         for _ in 0..MAX_TRIES {
-            let plan = self.plan_entry(version, &join, &judged, &state).await?;
+            let plan = self.plan_entry(&entry).await?;
+            let is_partial = plan.partial.is_some();
             match commit(plan).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if is_partial {
+                        self.0.joined_partially.notify_one();
+                    }
+                    return Ok(());
+                }
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Failed(error)) => return Err(error.into()),
             }
@@ -251,13 +300,8 @@ impl Rooms {
         Err(Error::Busy)
     }
 
-    async fn plan_entry(
-        &self,
-        version: RoomVersion,
-        join: &Pdu,
-        outliers: &[Pdu],
-        state: &Arc<StateList>,
-    ) -> Result<Plan, Error> {
+    async fn plan_entry(&self, entry: &Entry<'_>) -> Result<Plan, Error> {
+        let (version, join, state) = (entry.version, &entry.join, &entry.state);
         let room_id = join.room_id();
         let mut plan = match Plan::open(self, room_id.to_owned()).await? {
             Some(plan) => plan,
@@ -268,20 +312,41 @@ impl Rooms {
                 "the room is known with another version".to_owned(),
             ));
         }
-        plan.add_outliers(outliers).await?;
+        plan.add_outliers(&entry.outliers).await?;
         let is_inside = self
             .is_server_in_room(&plan.view, self.server_name(), room_id)
             .await?;
+        let known = plan.known_before(join).await?;
+        let follows_known = known.len() == join.prev_events().len() && !known.is_empty();
+        if let Some(servers) = &entry.without_members
+            && (plan.partial.is_some() || !follows_known)
+        {
+            if is_inside && plan.partial.is_none() {
+                // Asked before another of our users came in, or not asked for at all.
+                let reason = "the members of a room that is known are left out";
+                return Err(Error::Unreachable(reason.to_owned()));
+            }
+            plan.lack_members(entry.via, servers);
+        }
         if is_inside {
             // Another of our users came in meanwhile: what is known of the room since goes on.
+            let given = match &entry.without_members {
+                Some(_) if follows_known => Given::Nothing,
+                Some(_) => Given::WithoutMembers(state.clone()),
+                None => Given::Before(state.clone()),
+            };
             let received = Received {
                 pdu: join.clone(),
-                given: Given::Before(state.clone()),
+                given,
                 pass_on: false,
             };
             plan.receive(received).await?;
         } else {
-            plan.enter(join.clone(), state).await?;
+            let state_before = match &entry.without_members {
+                Some(_) if follows_known => plan.state_before(join).await?,
+                _ => plan.given_state(state).await?,
+            };
+            plan.enter(join.clone(), state_before).await?;
         }
         Ok(plan)
     }
@@ -303,6 +368,17 @@ impl Rooms {
             .find(|(id, _)| id == join.event_id())
             .map_or(join, |(_, pdu)| pdu))
     }
+}
+
+/// A join that a server took in, and what it told of the room.
+struct Entry<'a> {
+    version: RoomVersion,
+    join: Pdu,
+    via: &'a ServerName,
+    outliers: Vec<Pdu>,
+    state: Arc<StateList>,
+    /// The servers in the room, where the members are left out.
+    without_members: Option<Vec<OwnedServerName>>,
 }
 
 /// The state has to have the one create event that the room can have, of the version that was said.

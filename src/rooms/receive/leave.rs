@@ -21,6 +21,11 @@ impl Rooms {
     ) -> Result<OwnedEventId, Error> {
         let (room_id, user) = (&change.room_id, &change.target);
         let member = self.membership(view, user, room_id).await?;
+        if let Some(left) = &member
+            && left.membership == Membership::Leave
+        {
+            return Ok(left.event_id.clone());
+        }
         let Some(member) = member.filter(is_waiting) else {
             return Err(Error::not_found("there is no such room"));
         };

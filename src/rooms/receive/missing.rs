@@ -14,7 +14,7 @@ use hearth_store::View;
 use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use serde_json::value::RawValue;
 
-use super::{Given, Received, accept::StateList, order::in_graph_order};
+use super::{Given, Received, order::in_graph_order, states::StateList};
 use crate::{Error, Rooms, queue::Work};
 
 /// How many events before one are asked for.
@@ -23,11 +23,15 @@ const MAX_MISSING: usize = 50;
 /// How many single events are fetched for one state.
 const MAX_SINGLE: usize = 2_000;
 
-/// From how many events on the whole state is fetched, if it is more than what is known of it.
+/// From how many events on the whole state is fetched, if it is more than one in [`SHARE`] of it.
 const MANY: usize = 50;
+const SHARE: usize = 10;
 
 /// How many states are fetched for the events before one. Whoever fills a gap has few branches that lead out of it.
 const MAX_STATES: usize = 20;
+
+/// How many events of an answer are read together.
+const READ_TOGETHER: usize = 512;
 
 /// How many are fetched at once.
 const AT_ONCE: usize = 8;
@@ -105,22 +109,30 @@ impl Rooms {
         left: &mut usize,
     ) -> Result<Received, Error> {
         let view = self.0.store.view().await?;
-        let mut states = Vec::new();
+        let head = self.known_head(&view, pdu.room_id()).await?;
+        let mut unknown = Vec::new();
         for id in pdu.prev_events() {
             if !self.is_placed(&view, id).await? {
-                let more = left.checked_sub(1);
-                *left =
-                    more.ok_or_else(|| Error::forbidden("too many branches lead out of a gap"))?;
-                let state = self.fetch_state_after(origin, version, pdu.room_id(), id);
-                states.push(Arc::new(state.await?));
+                unknown.push(id.clone());
             }
         }
+        let given = match unknown.is_empty() {
+            true => Given::Nothing,
+            // The whole state is being fetched, once for all; then the event is received again.
+            false if self.is_partial(&view, pdu.room_id(), &head).await? => Given::Unknown,
+            false => {
+                let mut states = Vec::with_capacity(unknown.len());
+                *left = (left.checked_sub(unknown.len()))
+                    .ok_or_else(|| Error::forbidden("too many branches lead out of a gap"))?;
+                for id in &unknown {
+                    let state = self.fetch_state_after(origin, version, pdu.room_id(), id);
+                    states.push(Arc::new(state.await?));
+                }
+                Given::After(states)
+            }
+        };
         self.fetch_auth_events(origin, version, &pdu).await?;
         let pdu = self.recommended_now(pdu).await?;
-        let given = match states.is_empty() {
-            true => Given::Nothing,
-            false => Given::After(states),
-        };
         Ok(Received {
             pdu,
             given,
@@ -196,15 +208,22 @@ impl Rooms {
         version: RoomVersion,
         pdu: &Pdu,
     ) -> Result<(), Error> {
-        let view = self.0.store.view().await?;
-        let mut missing = false;
-        for id in pdu.auth_events() {
-            missing |= self.event(&view, id).await?.is_none();
+        let (room_id, id) = (pdu.room_id(), pdu.event_id());
+        let mut view = self.0.store.view().await?;
+        let mut missing = self.missing_auth_events(&view, pdu).await?;
+        let head = self.known_head(&view, room_id).await?;
+        if !missing.is_empty() && self.is_partial(&view, room_id, &head).await? {
+            // Mostly the membership of the sender alone, of whom all the rest is known.
+            let sent = self.single_events(origin, missing).await?;
+            let events = self.read_events(room_id, version, &sent).await?;
+            let judged = self.judge_outliers(&view, version, events).await?;
+            self.keep_outliers(version, &judged).await?;
+            view = self.0.store.view().await?;
+            missing = self.missing_auth_events(&view, pdu).await?;
         }
-        if !missing {
+        if missing.is_empty() {
             return Ok(());
         }
-        let (room_id, id) = (pdu.room_id(), pdu.event_id());
         let asked = self.remote()?.event_auth(origin, room_id, id).await;
         let sent = match asked.map_err(Error::from) {
             Ok(sent) => sent,
@@ -219,8 +238,22 @@ impl Rooms {
         self.keep_outliers(version, &judged).await
     }
 
+    async fn missing_auth_events(
+        &self,
+        view: &View,
+        pdu: &Pdu,
+    ) -> Result<HashSet<OwnedEventId>, Error> {
+        let mut missing = HashSet::new();
+        for id in pdu.auth_events() {
+            if self.event(view, id).await?.is_none() {
+                missing.insert(id.clone());
+            }
+        }
+        Ok(missing)
+    }
+
     /// The state after an event that is not known, as the server has it; its events are known afterwards.
-    async fn fetch_state_after(
+    pub(super) async fn fetch_state_after(
         &self,
         origin: &ServerName,
         version: RoomVersion,
@@ -276,13 +309,19 @@ impl Rooms {
                 unknown.insert(id.clone());
             }
         }
-        let known = (ids.state.len() + ids.auth_chain.len()).saturating_sub(unknown.len());
-        let sent = match unknown.len() > MANY && unknown.len() > known {
+        let all = ids.state.len() + ids.auth_chain.len();
+        let is_much = unknown.len() > MANY && unknown.len() > all / SHARE;
+        let sent = match is_much || unknown.len() > MAX_SINGLE {
             true => self.whole_state(origin, room_id, event_id).await?,
             false => self.single_events(origin, unknown.clone()).await?,
         };
-        let mut events = self.read_events(room_id, version, &sent).await?;
-        events.retain(|id, _| unknown.contains(id));
+        let mut events = HashMap::with_capacity(unknown.len());
+        for some in sent.chunks(READ_TOGETHER) {
+            let mut read = self.read_events(room_id, version, some).await?;
+            read.retain(|id, _| unknown.contains(id));
+            events.extend(read);
+        }
+        drop(sent);
         // Anew: fetching many one by one may have taken longer than a view lives.
         let view = self.0.store.view().await?;
         let judged = self.judge_outliers(&view, version, events).await?;
@@ -323,9 +362,6 @@ impl Rooms {
         origin: &ServerName,
         ids: HashSet<OwnedEventId>,
     ) -> Result<Vec<Box<RawValue>>, Error> {
-        if ids.len() > MAX_SINGLE {
-            return Err(Error::not_found("too much of the state is unknown"));
-        }
         let remote = self.remote()?;
         let mut sent = Vec::with_capacity(ids.len());
         let mut answers = stream::iter(ids)

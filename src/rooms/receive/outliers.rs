@@ -9,6 +9,7 @@ use hearth_protocol::{Pdu, RoomVersion, check_named, create_id};
 use hearth_store::{Batch, CommitError, View};
 use ruma::{OwnedEventId, RoomId};
 use serde_json::value::RawValue;
+use tokio::task::yield_now;
 
 use super::order::in_order;
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
     event::{EVENTS, EventRecord},
     queue::MAX_TRIES,
 };
+
+/// After how many events of a large state others get their turn.
+const BETWEEN_PAUSES: usize = 32;
 
 /// How many events are kept with one commit.
 const TOGETHER: usize = 500;
@@ -30,7 +34,10 @@ impl Rooms {
         sent: &[Box<RawValue>],
     ) -> Result<HashMap<OwnedEventId, Pdu>, Error> {
         let mut parsed = HashMap::with_capacity(sent.len());
-        for json in sent {
+        for (index, json) in sent.iter().enumerate() {
+            if index % BETWEEN_PAUSES == 0 {
+                yield_now().await;
+            }
             match Pdu::parse(json.get().as_bytes(), version) {
                 Ok(pdu) if pdu.room_id() == room_id => {
                     parsed.insert(pdu.event_id().to_owned(), pdu);
@@ -64,7 +71,10 @@ impl Rooms {
         let mut ordered = in_order(events);
         // Where the room is named by its create event, no event names that, and all need it.
         ordered.sort_by_key(|pdu| !pdu.is("m.room.create", ""));
-        for pdu in ordered {
+        for (index, pdu) in ordered.into_iter().enumerate() {
+            if index % BETWEEN_PAUSES == 0 {
+                yield_now().await;
+            }
             let create = create_id(version, pdu.room_id());
             for id in pdu.auth_events().iter().chain(&create) {
                 if !known.contains_key(id)

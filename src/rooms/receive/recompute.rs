@@ -17,7 +17,7 @@ use hearth_store::{Direction, Family, Position, Table};
 use ruma::{OwnedRoomId, RoomId, UserId};
 use tokio::task::yield_now;
 
-use super::accept::{MAX_EXTREMITIES, Mark};
+use super::{accept::MAX_EXTREMITIES, judge::Mark};
 use crate::{
     Error, Membership, Rooms, StoredEvent,
     forks::FORKS,
@@ -115,9 +115,13 @@ impl Rooms {
     /// the current state, the members. Reads all of the room, some hundred events at a time; the room may go on meanwhile.
     ///
     /// # Errors
-    /// `NotFound` for a room of which this server has no events; those of the store.
+    /// `NotFound` for a room of which this server has no events, `Unreachable` for one that is partial; those of the store.
     pub async fn recompute(&self, room_id: &RoomId) -> Result<Recomputed, Error> {
         let plan = opened(self, room_id).await?;
+        if plan.partial.is_some() {
+            let reason = "the members of the room are still being fetched";
+            return Err(Error::Unreachable(reason.to_owned()));
+        }
         let (stored, upto) = (plan.head.clone(), plan.head.position);
         let mut again = Again {
             rooms: self.clone(),

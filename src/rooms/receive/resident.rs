@@ -3,17 +3,23 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#joining-rooms>
 
+use std::sync::Arc;
+
 use hearth_protocol::{Pdu, RoomVersion, countersign, to_template};
-use ruma::{EventId, OwnedUserId, RoomId, ServerName, UserId};
+use hearth_store::View;
+use ruma::{EventId, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::serve::StateOf;
 use crate::{
-    Error, Membership, Refusal, Rooms, membership_of,
+    Error, Head, Membership, Refusal, Rooms, Root, StoredEvent, membership_of,
     plan::{Plan, Proposal},
     queue::Work,
 };
+
+/// How many servers are named to one that joins.
+const MAX_SERVERS: usize = 10_000;
 
 /// A member event for another server to sign.
 #[derive(Clone, Debug)]
@@ -31,8 +37,10 @@ pub struct Admitted {
     pub event: Pdu,
     /// The version of the room.
     pub version: RoomVersion,
-    /// For a join: the state before it and what vouches for that.
+    /// For a join: the state before it, and what vouches for that and for the join.
     pub state: StateOf,
+    /// For a join: the servers in the room before it.
+    pub servers: Vec<OwnedServerName>,
     /// For a knock: what the user is shown of the room, as events.
     pub shown: Vec<Box<RawValue>>,
 }
@@ -58,6 +66,8 @@ impl Rooms {
             .await?
             .ok_or_else(|| Error::not_found("there is no such room"))?;
         let head = self.served_head(&plan.view, origin, room_id).await?;
+        self.check_lets_in(&plan.view, room_id, &head, membership)
+            .await?;
         if known.is_some_and(|known| !known.contains(&head.version)) {
             let kind = Refusal::IncompatibleRoomVersion(head.version);
             return Err(Error::refused(
@@ -79,7 +89,8 @@ impl Rooms {
         })
     }
 
-    /// Takes in a member event that a user of another server signed.
+    /// Takes in a member event that a user of another server signed. For a join, the members may be left out of the state if
+    /// `omit_members`.
     ///
     /// # Errors
     /// `Refused` (`InvalidParam`) when it is not the event that is asked for, `Forbidden` when the signature does not hold
@@ -91,9 +102,16 @@ impl Rooms {
         event_id: &EventId,
         json: &RawValue,
         membership: Membership,
+        omit_members: bool,
     ) -> Result<Admitted, Error> {
         let view = self.0.store.view().await?;
         let head = self.served_head(&view, origin, room_id).await?;
+        self.check_lets_in(&view, room_id, &head, membership)
+            .await?;
+        let mut servers = Vec::new();
+        if membership == Membership::Join {
+            servers = self.servers(&view, room_id, MAX_SERVERS).await?;
+        }
         let version = head.version;
         let pdu = Pdu::parse(json.get().as_bytes(), version)?;
         check_form(origin, room_id, event_id, &pdu, membership)?;
@@ -119,7 +137,12 @@ impl Rooms {
         let event = self.known_event(&view, event_id).await?;
         let (mut state, mut shown) = (StateOf::default(), Vec::new());
         match membership {
-            Membership::Join => state = self.state_of(&view, &head, event.state_before).await?,
+            Membership::Join => {
+                let root = event.state_before;
+                state = self
+                    .state_for_join(&view, &head, root, &event, omit_members)
+                    .await?;
+            }
             Membership::Knock => {
                 let user = pdu.sender();
                 shown = self
@@ -132,8 +155,66 @@ impl Rooms {
             event: event.pdu.clone(),
             version,
             state,
+            servers,
             shown,
         })
+    }
+
+    /// Whether users of other servers may come into a room through this server: not while it does not know all of it.
+    async fn check_lets_in(
+        &self,
+        view: &View,
+        room_id: &RoomId,
+        head: &Head,
+        membership: Membership,
+    ) -> Result<(), Error> {
+        let comes = matches!(membership, Membership::Join | Membership::Knock);
+        if comes && self.is_partial(view, room_id, head).await? {
+            let reason = "this server does not know the members of the room yet";
+            return Err(Error::not_found(reason));
+        }
+        Ok(())
+    }
+
+    /// The state before a join and what vouches for it and for the join. Without members, only those are in it after whom
+    /// a room without a name is called.
+    async fn state_for_join(
+        &self,
+        view: &View,
+        head: &Head,
+        root: Root,
+        join: &Arc<StoredEvent>,
+        omit_members: bool,
+    ) -> Result<StateOf, Error> {
+        if !omit_members {
+            return self.state_of(view, head, root).await;
+        }
+        let (member, user) = ("m.room.member", join.pdu.sender());
+        let mut ids: Vec<OwnedEventId> = self
+            .state_ids_except(view, head, root, member)
+            .await?
+            .into_iter()
+            .map(|(_, _, id)| id)
+            .collect();
+        let is_named = self
+            .state_id(view, head, root, "m.room.name", "")
+            .await?
+            .is_some()
+            || self
+                .state_id(view, head, root, "m.room.canonical_alias", "")
+                .await?
+                .is_some();
+        if !is_named {
+            for hero in self.heroes(view, join.pdu.room_id(), user).await? {
+                let found = self.state_id(view, head, root, member, hero.as_str());
+                ids.extend(found.await?);
+            }
+        }
+        let state = self.known_events(view, ids).await?;
+        let mut vouched = state.clone();
+        vouched.push(join.clone());
+        let auth_chain = self.auth_chain(view, &vouched).await?;
+        Ok(StateOf { state, auth_chain })
     }
 
     /// Whether a user whom one of this server's is to let in may come.

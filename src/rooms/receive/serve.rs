@@ -91,6 +91,10 @@ impl Rooms {
     ) -> Result<StateOf, Error> {
         let head = self.head_for(view, origin, room_id).await?;
         let event = self.placed_event(view, room_id, event_id).await?;
+        if self.has_partial_state(view, &event).await? {
+            let reason = "the state before that event is not known whole yet";
+            return Err(Error::forbidden(reason));
+        }
         self.state_of(view, &head, event.state_before).await
     }
 
@@ -171,7 +175,9 @@ impl Rooms {
             .filter(|event| !event.pdu.is_rejected())
             .ok_or_else(|| Error::not_found("there is no such event"))?;
         let head = self.head_for(view, origin, event.pdu.room_id()).await?;
-        self.shown_to(view, &head, origin, &event).await
+        self.shown_to(view, &head, origin, &event)
+            .await?
+            .ok_or_else(|| Error::not_found("it is not known yet whether you may see that event"))
     }
 
     /// The event of the room nearest to a time, on the side that `direction` names.
@@ -282,7 +288,7 @@ impl Rooms {
                 continue;
             }
             self.step_back(view, &event, &mut seen, &mut walk).await?;
-            met.push(self.shown_to(view, head, origin, &event).await?);
+            met.extend(self.shown_to(view, head, origin, &event).await?);
         }
         met.reverse();
         Ok(met)
@@ -308,21 +314,24 @@ impl Rooms {
         Ok(())
     }
 
-    /// The event, without its content if the server may not see it.
+    /// The event, without its content if the server may not see it; nothing where that depends on members who are not known.
     pub(crate) async fn shown_to(
         &self,
         view: &View,
         head: &Head,
         server: &ServerName,
         event: &StoredEvent,
-    ) -> Result<Pdu, Error> {
+    ) -> Result<Option<Pdu>, Error> {
         if event.pdu.sender().server_name() == server
             || event.is_outlier()
             || self.is_visible_to_server(view, head, server, event).await?
         {
-            return Ok(event.pdu.clone());
+            return Ok(Some(event.pdu.clone()));
         }
-        Ok(redact(&event.pdu, head.version, None)?)
+        if self.has_partial_state(view, event).await? {
+            return Ok(None);
+        }
+        Ok(Some(redact(&event.pdu, head.version, None)?))
     }
 
     async fn is_visible_to_server(

@@ -79,7 +79,7 @@ impl Remote for Away {
     ) -> Asked<'a, Template> {
         silence()
     }
-    fn send_join<'a>(&'a self, _: &'a ServerName, _: &'a Pdu) -> Asked<'a, JoinedState> {
+    fn send_join<'a>(&'a self, _: &'a ServerName, _: &'a Pdu, _: bool) -> Asked<'a, JoinedState> {
         silence()
     }
     fn send_leave<'a>(&'a self, _: &'a ServerName, _: &'a Pdu) -> Asked<'a, ()> {

@@ -231,7 +231,7 @@ async fn receipts_move_forward_and_leave_one_signal() {
         .iter()
         .map(|r| (r.event_id.clone(), r.is_private))
         .collect();
-    assert_eq!(seen, [(a.clone(), true), (b.clone(), false)]);
+    assert_eq!(seen, [(a.to_string(), true), (b.to_string(), false)]);
     assert_eq!(signals.devices, [user("alice")]);
     let newest = house.rooms.signalled(&view, [&*room]).await.unwrap();
     assert_eq!(newest, [Some(view.position())]);

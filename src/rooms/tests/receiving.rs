@@ -77,7 +77,7 @@ impl Shared {
         let admitted = shared
             .house
             .rooms
-            .admit(away, room, join.event_id(), &json, Membership::Join)
+            .admit(away, room, join.event_id(), &json, Membership::Join, false)
             .await
             .unwrap();
         assert!(

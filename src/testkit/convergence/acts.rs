@@ -113,8 +113,18 @@ impl World {
         other: OwnedUserId,
         act: Act,
     ) -> Result<(), Failure> {
-        let change = MemberChange::of(self.room()?, user, other, act);
-        unless_broken(self.peers[peer].rooms.change_membership(change).await)
+        let (rooms, room_id) = (&self.peers[peer].rooms, self.room()?);
+        let view = rooms.view().await?;
+        let head = rooms.head(&view, &room_id).await?;
+        if let Some(head) = head
+            && rooms.is_partial(&view, &room_id, &head).await?
+        {
+            // It would wait for the members, which nobody fetches meanwhile.
+            return Ok(());
+        }
+        drop(view);
+        let change = MemberChange::of(room_id, user, other, act);
+        unless_broken(rooms.change_membership(change).await)
     }
 
     /// Gives somebody another power level.

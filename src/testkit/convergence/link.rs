@@ -90,7 +90,7 @@ fn told(state: &StateOf) -> JoinedState {
     JoinedState {
         state: events(&state.state),
         auth_chain: events(&state.auth_chain),
-        event: None,
+        ..JoinedState::default()
     }
 }
 
@@ -121,14 +121,21 @@ impl Remote for Link {
         nothing()
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu) -> Asked<'a, JoinedState> {
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        omit_members: bool,
+    ) -> Asked<'a, JoinedState> {
         Box::pin(async move {
             let rooms = self.reach(server)?;
             let (room, id, json) = (join.room_id(), join.event_id(), federation_json(join));
-            let admitted = rooms.admit(&self.own, room, id, &json, Membership::Join);
+            let own = &self.own;
+            let admitted = rooms.admit(own, room, id, &json, Membership::Join, omit_members);
             let admitted = admitted.await.map_err(refused)?;
             let mut joined = told(&admitted.state);
             joined.event = Some(federation_json(&admitted.event));
+            joined.without_members = omit_members.then_some(admitted.servers);
             Ok(joined)
         })
     }
@@ -137,7 +144,7 @@ impl Remote for Link {
         Box::pin(async move {
             let rooms = self.reach(server)?;
             let (room, id, json) = (leave.room_id(), leave.event_id(), federation_json(leave));
-            let admitted = rooms.admit(&self.own, room, id, &json, Membership::Leave);
+            let admitted = rooms.admit(&self.own, room, id, &json, Membership::Leave, false);
             admitted.await.map(|_| ()).map_err(refused)
         })
     }

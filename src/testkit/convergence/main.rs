@@ -132,11 +132,13 @@ async fn simulate(world: &mut World, is_told: bool) -> Result<(), Failure> {
         }
         world.collect().await?;
         world.deliver(false).await?;
+        world.complete(false).await?;
     }
     world.cut(1);
     for round in 0..ROUNDS {
         world.step = steps + round as u64;
         world.clock.advance(std::time::Duration::from_secs(1));
+        world.complete(true).await?;
         world.sum_up().await?;
         loop {
             world.collect().await?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hearth_base::{ManualClock, Millis, Rng, SeededRng};
 use hearth_protocol::{PublicKeys, RoomVersion, SigningKey, federation_json};
-use hearth_rooms::{RemoteTransaction, Rooms};
+use hearth_rooms::{Error, RemoteTransaction, Rooms};
 use hearth_store::{Batch, CommitError, MemoryHints, Store, engines::rocksdb};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde_json::value::RawValue;
@@ -259,6 +259,27 @@ impl World {
             self.peers[to].rooms.take_over(transaction).await?;
         }
         self.settle().await
+    }
+
+    /// Has servers fetch the members of rooms that they joined without: some by chance, or all of them, which then has to work.
+    pub(crate) async fn complete(&self, all: bool) -> Result<(), Failure> {
+        for peer in &self.peers {
+            for room_id in peer.rooms.to_complete().await? {
+                if !all && self.pick(3) != 0 {
+                    continue;
+                }
+                let mut done = peer.rooms.complete(&room_id, 0).await;
+                if all && done.is_err() {
+                    done = peer.rooms.complete(&room_id, u32::MAX).await;
+                }
+                match done {
+                    Err(Error::Unreachable(_) | Error::Busy) if !all => {}
+                    Err(error) => return Err(format!("{}: {error}", peer.name).into()),
+                    Ok(()) => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether something is on its way.
