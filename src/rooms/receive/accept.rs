@@ -3,7 +3,7 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use hearth_protocol::{Pdu, PowerLevels};
 use hearth_store::{Direction, Family, Table};
@@ -26,6 +26,9 @@ pub(crate) const REDACTIONS_AHEAD: Table<String, String> =
 
 /// How many heads a room has at most.
 pub(super) const MAX_EXTREMITIES: usize = 20;
+
+/// How many events that one follows are looked at.
+const MAX_FOLLOWED: usize = 64;
 
 /// How many events that follow one are looked at.
 const MAX_FOLLOWERS: usize = 64;
@@ -253,8 +256,9 @@ impl Plan {
         if self.is_followed(pdu).await? {
             return Ok(None);
         }
+        let followed = self.followed(pdu).await?;
         let mut extremities = self.head.extremities.clone();
-        extremities.retain(|id| !pdu.prev_events().contains(id));
+        extremities.retain(|id| !followed.contains(id));
         if extremities.len() >= MAX_EXTREMITIES {
             tracing::warn!(room = %pdu.room_id(), "too many branches: the oldest head is left alone");
             extremities.remove(0);
@@ -273,6 +277,24 @@ impl Plan {
             extremities,
             members,
         }))
+    }
+
+    /// The events that this one follows, at once or by way of such as are no heads because they were refused.
+    async fn followed(&self, pdu: &Pdu) -> Result<HashSet<OwnedEventId>, Error> {
+        let mut followed = HashSet::new();
+        let mut open = pdu.prev_events().to_vec();
+        while let Some(id) = open.pop() {
+            let is_head = self.head.extremities.contains(&id);
+            if followed.len() >= MAX_FOLLOWED || !followed.insert(id.clone()) || is_head {
+                continue;
+            }
+            if let Some(event) = self.event(&id).await?
+                && (event.pdu.is_rejected() || event.soft_failed)
+            {
+                open.extend_from_slice(event.pdu.prev_events());
+            }
+        }
+        Ok(followed)
     }
 
     /// Whether an event that came before follows this one.

@@ -275,6 +275,22 @@ async fn allowed_events_are_news_and_others_are_kept_out_of_sight() {
 }
 
 #[tokio::test]
+async fn what_follows_a_refused_event_follows_what_that_one_followed() {
+    let shared = Shared::open().await;
+    let newest = shared.newest().await;
+    // One without rights, and one on it by way of another.
+    let refused = shared.name("mine", &[&newest]).await;
+    let again = shared.name("still mine", &[&refused]).await;
+    let good = shared.message("good", &[&again]).await;
+    shared.send("1", &[&refused, &again, &good]).await;
+    for bad in [&refused, &again] {
+        let bad = shared.stored(bad.event_id()).await.unwrap();
+        assert!(bad.pdu.is_rejected());
+    }
+    assert_eq!(shared.head().await.extremities, [good.event_id()]);
+}
+
+#[tokio::test]
 async fn what_the_room_no_longer_allows_is_soft_failed() {
     let shared = Shared::open().await;
     let before = shared.newest().await;
