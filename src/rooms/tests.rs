@@ -18,6 +18,7 @@ mod receiving;
 mod recomputing;
 mod redaction;
 mod resident;
+mod restricted;
 mod seeing;
 
 use std::sync::Arc;

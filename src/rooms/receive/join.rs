@@ -173,10 +173,29 @@ impl Rooms {
     ) -> Result<OwnedEventId, Error> {
         let (join, version) = self.signed_draft(server, change, Membership::Join).await?;
         let omit = self.may_lack_members(&change.room_id).await?;
+        if !omit && self.hears_more(server, version, &join).await {
+            // What this server did not know yet may be that one of its users may let this one in.
+            let joined = self.change_here(change.clone()).await;
+            if !matches!(joined, Err(Error::Refused { .. } | Error::Forbidden(_))) {
+                return joined;
+            }
+        }
         let told = self.remote()?.send_join(server, &join, omit).await?;
         let id = join.event_id().to_owned();
         self.enter(server, version, join, told).await?;
         Ok(id)
+    }
+
+    /// Takes in what comes before a join in a room in which this server is, as far as it has not heard of it. Whether there
+    /// was anything.
+    async fn hears_more(&self, server: &ServerName, version: RoomVersion, join: &Pdu) -> bool {
+        match self.fetch_before(server, version, join).await {
+            Ok(heard) => heard,
+            Err(error) => {
+                tracing::debug!(room = %join.room_id(), %server, %error, "what comes before a join is not told");
+                false
+            }
+        }
     }
 
     /// Whether the state of the room may come without members: not where this server knows all of them.

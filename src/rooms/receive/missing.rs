@@ -71,6 +71,36 @@ impl Rooms {
         })
     }
 
+    /// Takes in the events that an event follows which is still to be sent, from the server that said so. Whether one of them
+    /// was not known.
+    ///
+    /// # Errors
+    /// As [`Rooms::prepare`].
+    pub(super) async fn fetch_before(
+        &self,
+        origin: &ServerName,
+        version: RoomVersion,
+        pdu: &Pdu,
+    ) -> Result<bool, Error> {
+        let view = self.0.store.view().await?;
+        let mut heard = false;
+        for id in pdu.prev_events() {
+            if self.is_placed(&view, id).await? {
+                continue;
+            }
+            let json = self.remote()?.event(origin, id).await?;
+            let mut events = self.read_events(pdu.room_id(), version, &[json]).await?;
+            let earlier = events
+                .remove(id)
+                .ok_or_else(|| Error::not_found("the event before is not given"))?;
+            let received = self.prepare(origin, earlier, &HashSet::new()).await?;
+            let work = Work::Receive(Box::new(received));
+            self.enqueue(pdu.room_id().to_owned(), work).await?;
+            heard = true;
+        }
+        Ok(heard)
+    }
+
     /// Takes in the events between the heads and an event that came in.
     async fn fill_between(
         &self,
