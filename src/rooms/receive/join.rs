@@ -3,8 +3,11 @@
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#joining-rooms>
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use hearth_protocol::{MemberDraft, Pdu, RoomVersion, create_id, seal_template};
 use hearth_store::{CommitError, View};
@@ -14,6 +17,7 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::sleep;
 
 use super::{Given, Received, states::StateList};
 use crate::{
@@ -27,6 +31,13 @@ const MAX_SERVERS: usize = 8;
 
 /// How many events the state of a room may have, with what vouches for it.
 const MAX_EVENTS: usize = 300_000;
+
+/// How long is waited, each time, for servers to agree on who may come in.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 
 /// The content of a member event that a user of this server sends to another.
 #[derive(Serialize)]
@@ -70,21 +81,43 @@ impl Rooms {
             Act::Join if self.lacks_member(&view, &change).await? => {
                 self.enter_elsewhere(&view, change, via).await
             }
-            Act::Join => match self.change_here(change.clone()).await {
-                // Somebody on another server may do it.
-                Err(Error::Refused {
-                    kind: kind @ (Refusal::UnableToGrantJoin | Refusal::UnableToAuthoriseJoin),
-                    reason,
-                }) => match self.enter_elsewhere(&view, change, via).await {
-                    Err(Error::NotFound(_)) => Err(Error::refused(kind, reason)),
-                    other => other,
-                },
-                other => other,
-            },
+            Act::Join => {
+                drop(view);
+                self.enter_known(change, via).await
+            }
             Act::Leave if self.is_elsewhere(&view, &change.room_id).await? => {
                 self.leave_elsewhere(&view, change).await
             }
             _ => self.change_here(change).await,
+        }
+    }
+
+    /// Joins a room in which this server is: through another one where nobody here may let the user in.
+    async fn enter_known(
+        &self,
+        change: MemberChange,
+        via: &[OwnedServerName],
+    ) -> Result<OwnedEventId, Error> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let (kind, reason) = match self.change_here(change.clone()).await {
+                Err(Error::Refused {
+                    kind: kind @ (Refusal::UnableToGrantJoin | Refusal::UnableToAuthoriseJoin),
+                    reason,
+                }) => (kind, reason),
+                other => return other,
+            };
+            let view = self.0.store.view().await?;
+            let refused = match self.enter_elsewhere(&view, change.clone(), via).await {
+                Err(Error::NotFound(_)) => return Err(Error::refused(kind, reason)),
+                Err(Error::Forbidden(refused)) => refused,
+                other => return other,
+            };
+            // The user may come, as far as is known here: of that the others have not heard yet, or this server not of more.
+            match pauses.next() {
+                Some(pause) if kind == Refusal::UnableToGrantJoin => sleep(*pause).await,
+                _ => return Err(Error::Forbidden(refused)),
+            }
         }
     }
 

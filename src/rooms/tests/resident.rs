@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -46,6 +49,8 @@ pub(super) enum Manner {
 pub(super) struct Town {
     servers: Mutex<BTreeMap<OwnedServerName, Rooms>>,
     manners: Mutex<BTreeMap<OwnedServerName, Manner>>,
+    /// How often anybody was asked for a draft.
+    pub(super) drafts: AtomicUsize,
     /// Who was asked for a state, in order.
     pub(super) asked: Mutex<Vec<OwnedServerName>>,
 }
@@ -138,7 +143,9 @@ impl Remote for Door {
         Box::pin(async move {
             let rooms = self.town.reach(server)?;
             let draft = rooms.draft_for(&self.own, room_id, user, membership, None);
-            let draft = draft.await.map_err(refused)?;
+            let draft = draft.await;
+            self.town.drafts.fetch_add(1, Ordering::Relaxed);
+            let draft = draft.map_err(refused)?;
             Ok(Template {
                 version: Some(draft.version),
                 event: draft.event,

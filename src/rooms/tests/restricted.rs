@@ -1,6 +1,6 @@
 //! Rooms that members of another room may join, where users of several servers are in both.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use hearth_protocol::{Pdu, federation_json};
 use ruma::{OwnedRoomId, OwnedUserId, server_name, user_id};
@@ -59,8 +59,9 @@ fn let_in_by(join: &Pdu) -> Value {
     content["join_authorised_via_users_server"].clone()
 }
 
-#[tokio::test]
-async fn a_right_of_which_this_server_did_not_hear_yet_lets_a_user_in() {
+/// Two servers, and two rooms of `@ann:far` in which `@alice:home` is: one whose members may join the other, in which only
+/// `@ann` may let them in.
+async fn pair() -> (Arc<Town>, [House; 2], [OwnedRoomId; 2]) {
     let town = Arc::new(Town::default());
     let (home, far) = (House::open(), House::of("far"));
     town.add(&home.rooms);
@@ -69,14 +70,36 @@ async fn a_right_of_which_this_server_did_not_hear_yet_lets_a_user_in() {
     let allow = json!([{ "type": "m.room_membership", "room_id": allowed }]);
     let rules = json!({ "join_rule": "restricted", "allow": allow });
     let restricted = room(&far, Some(rules)).await;
-    let levels = "m.room.power_levels";
-    set(&far, &restricted, levels, json!({ "invite": 50 })).await;
+    let levels = json!({ "invite": 50 });
+    set(&far, &restricted, "m.room.power_levels", levels).await;
     assert!(let_in_by(&enter(&home, "alice", &allowed).await).is_null());
     let join = enter(&home, "alice", &restricted).await;
     assert_eq!(let_in_by(&join), "@ann:far");
     for room in [&allowed, &restricted] {
         home.rooms.complete(room, 0).await.unwrap();
     }
+    (town, [home, far], [allowed, restricted])
+}
+
+#[tokio::test]
+async fn servers_that_do_not_know_the_same_yet_agree_in_a_moment() {
+    let (town, [home, far], [allowed, restricted]) = pair().await;
+    let join = enter(&home, "bob", &allowed).await;
+    let asked = town.drafts.load(Ordering::Relaxed);
+    let told = async {
+        // Until then it does not know that the user may come.
+        while town.drafts.load(Ordering::Relaxed) == asked {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        tell(&far, &join).await;
+    };
+    let (join, ()) = tokio::join!(enter(&home, "bob", &restricted), told);
+    assert_eq!(let_in_by(&join), "@ann:far");
+}
+
+#[tokio::test]
+async fn a_right_of_which_this_server_did_not_hear_yet_lets_a_user_in() {
+    let (_, [home, far], [allowed, restricted]) = pair().await;
     for name in ["bob", "carl"] {
         tell(&far, &enter(&home, name, &allowed).await).await;
     }
@@ -85,7 +108,7 @@ async fn a_right_of_which_this_server_did_not_hear_yet_lets_a_user_in() {
     assert_eq!(let_in_by(&join), "@ann:far");
     // Of this only the other server knows.
     let raised = json!({ "invite": 50, "users": { "@alice:home": 50 } });
-    set(&far, &restricted, levels, raised).await;
+    set(&far, &restricted, "m.room.power_levels", raised).await;
     let join = enter(&home, "carl", &restricted).await;
     assert_eq!(let_in_by(&join), "@alice:home");
 }
