@@ -33,8 +33,8 @@ pub(crate) const REPLAYS: Table<(String, Position), (String, u8)> =
 pub(crate) const SHOWN: Table<(String, Position), Root> =
     Table::new(147, "shown_states", Family::Index);
 
-/// Room to where in the log it became whole.
-pub(crate) const COMPLETED: Table<String, Position> =
+/// Room to how it became whole, the last time.
+pub(crate) const COMPLETED: Table<String, Completed> =
     Table::new(148, "completed_rooms", Family::Records);
 
 /// How long a request waits for a room to be whole.
@@ -59,21 +59,14 @@ pub(crate) struct Partial {
 impl Part for Partial {
     fn write(&self, w: &mut Writer) {
         (self.since, &self.via, self.state).write(w);
-        for id in &self.extremities {
-            id.as_str().write(w);
-        }
+        write_ids(&self.extremities, w);
     }
 }
 
 impl ReadPart for Partial {
     fn read(r: &mut Reader<'_>) -> Result<Self, hearth_store::Error> {
         let (since, via, state) = ReadPart::read(r)?;
-        let mut extremities = Vec::new();
-        while !r.0.is_empty() {
-            let id = EventId::parse(String::read(r)?)
-                .map_err(|e| hearth_store::Error::Corrupt(format!("an extremity: {e}")))?;
-            extremities.push(id);
-        }
+        let extremities = read_ids(r)?;
         Ok(Self {
             since,
             via,
@@ -81,6 +74,53 @@ impl ReadPart for Partial {
             extremities,
         })
     }
+}
+
+/// How a room became whole. What came before cannot be told from its events: they were received again in another order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Completed {
+    /// Where in the log.
+    pub(crate) position: Position,
+    /// The state of the room then.
+    pub(crate) state: Root,
+    /// Its heads.
+    pub(crate) extremities: Vec<OwnedEventId>,
+}
+
+impl Part for Completed {
+    fn write(&self, w: &mut Writer) {
+        (self.position, self.state).write(w);
+        write_ids(&self.extremities, w);
+    }
+}
+
+impl ReadPart for Completed {
+    fn read(r: &mut Reader<'_>) -> Result<Self, hearth_store::Error> {
+        let (position, state) = ReadPart::read(r)?;
+        let extremities = read_ids(r)?;
+        Ok(Self {
+            position,
+            state,
+            extremities,
+        })
+    }
+}
+
+fn write_ids(ids: &[OwnedEventId], w: &mut Writer) {
+    for id in ids {
+        id.as_str().write(w);
+    }
+}
+
+/// The ids up to the end of a record.
+fn read_ids(r: &mut Reader<'_>) -> Result<Vec<OwnedEventId>, hearth_store::Error> {
+    let mut ids = Vec::new();
+    while !r.0.is_empty() {
+        let id = EventId::parse(String::read(r)?)
+            .map_err(|e| hearth_store::Error::Corrupt(format!("an extremity: {e}")))?;
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 /// An event that is to be received again.
@@ -261,7 +301,8 @@ impl Rooms {
         view: &View,
         room_id: &RoomId,
     ) -> Result<Option<Position>, Error> {
-        Ok(view.get(&COMPLETED, room_id.as_str()).await?)
+        let completed = view.get(&COMPLETED, room_id.as_str()).await?;
+        Ok(completed.map(|completed| completed.position))
     }
 
     /// The state that the room had here after `event`, as it was shown to one who had seen the log up to `since`.

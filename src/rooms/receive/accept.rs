@@ -280,7 +280,7 @@ impl Plan {
     }
 
     /// The events that this one follows, at once or by way of such as are no heads because they were refused.
-    async fn followed(&self, pdu: &Pdu) -> Result<HashSet<OwnedEventId>, Error> {
+    pub(super) async fn followed(&self, pdu: &Pdu) -> Result<HashSet<OwnedEventId>, Error> {
         let mut followed = HashSet::new();
         let mut open = pdu.prev_events().to_vec();
         while let Some(id) = open.pop() {

@@ -2,8 +2,8 @@
 //! rules allow it, the heads and the current state. What comes out is compared with what is stored. Must never write.
 //!
 //! What other servers told cannot be computed: where an event came before those that it follows, its state is taken as it was
-//! told, and what follows from it is computed. A verdict is left as it is that a redaction may have changed since, or that may be a
-//! policy server's.
+//! told, and what follows from it is computed. So is all of before a room that was partial became whole. A verdict is left as it is
+//! that a redaction may have changed since, or that may be a policy server's.
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
@@ -22,6 +22,7 @@ use crate::{
     Error, Membership, Rooms, StoredEvent,
     forks::FORKS,
     membership_of,
+    partial::{COMPLETED, Completed},
     plan::Plan,
     policy::POLICY,
     state::Root,
@@ -123,7 +124,9 @@ impl Rooms {
             return Err(Error::Unreachable(reason.to_owned()));
         }
         let (stored, upto) = (plan.head.clone(), plan.head.position);
+        let completed = plan.view.get(&COMPLETED, room_id.as_str()).await?;
         let mut again = Again {
+            completed,
             rooms: self.clone(),
             room_id: room_id.to_owned(),
             upto,
@@ -136,6 +139,7 @@ impl Rooms {
         again.plan.head.state = Root::EMPTY;
         again.history().await?;
         again.news().await?;
+        again.pass_completion(Position::MAX);
         again.compare_head(stored.state, stored.extremities).await?;
         Ok(again.found)
     }
@@ -151,6 +155,8 @@ async fn opened(rooms: &Rooms, room_id: &RoomId) -> Result<Plan, Error> {
 struct Again {
     rooms: Rooms,
     room_id: OwnedRoomId,
+    /// How the room became whole, if it was partial, until events of after that are looked at.
+    completed: Option<Completed>,
     /// Where the room ends.
     upto: Position,
     /// Never committed. Its head is what was computed so far, and its events those that are otherwise than they are stored.
@@ -218,6 +224,7 @@ impl Again {
                 .collect();
             page.sort_unstable_by_key(|(position, ..)| *position);
             for (position, id, place) in page {
+                self.pass_completion(position);
                 self.look_at(position, &id, place).await?;
             }
             after = end;
@@ -252,6 +259,14 @@ impl Again {
         Ok(())
     }
 
+    /// Takes the head as it was when the room became whole, if that was before `position`.
+    fn pass_completion(&mut self, position: Position) {
+        if let Some(completed) = self.completed.take_if(|at| at.position < position) {
+            self.plan.head.state = completed.state;
+            self.plan.head.extremities = completed.extremities;
+        }
+    }
+
     /// Looks at an event. What cannot be computed, since something is missing that should be stored, is a difference too.
     async fn look_at(&mut self, position: Position, id: &str, place: Place) -> Result<(), Error> {
         let id = parse_id(id.to_owned())?;
@@ -264,6 +279,14 @@ impl Again {
             return Ok(());
         };
         self.found.events += 1;
+        if self
+            .completed
+            .as_ref()
+            .is_some_and(|at| position <= at.position)
+        {
+            self.found.told += 1;
+            return Ok(());
+        }
         match self.compute(&event, place).await {
             Ok(()) => Ok(()),
             Err(Error::Store(error @ hearth_store::Error::Unavailable(_))) => Err(error.into()),
@@ -406,8 +429,9 @@ impl Again {
         };
         if !self.was_followed(event).await? {
             let id = event.event_id().to_owned();
+            let followed = self.plan.followed(&event.pdu).await?;
             let mut extremities = self.plan.head.extremities.clone();
-            extremities.retain(|id| !event.pdu.prev_events().contains(id));
+            extremities.retain(|id| !followed.contains(id));
             if extremities.len() >= MAX_EXTREMITIES {
                 extremities.remove(0);
             }

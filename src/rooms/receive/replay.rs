@@ -15,7 +15,7 @@ use crate::{
     Error, StoredEvent,
     event::{EVENTS, EventRecord},
     known_events::changed,
-    partial::{COMPLETED, PARTIAL, PARTIAL_SERVERS, Partial, REPLAYS, Replay, SHOWN},
+    partial::{COMPLETED, Completed, PARTIAL, PARTIAL_SERVERS, Partial, REPLAYS, Replay, SHOWN},
     plan::Plan,
     receive::{ASIDE, GAPS},
     signal::{DEVICE_SIGNALLED, DEVICES_OUTGOING, DEVICES_UNTOLD},
@@ -278,7 +278,12 @@ impl Plan {
         }
         self.partial = None;
         self.batch.delete(&PARTIAL, room_id.as_str());
-        self.batch.put(&COMPLETED, room_id.as_str(), position);
+        let completed = Completed {
+            position,
+            state,
+            extremities: self.head.extremities.clone(),
+        };
+        self.batch.put(&COMPLETED, room_id.as_str(), &completed);
         let named = self
             .rooms
             .named_servers(&self.view, room_id, SCAN_LIMIT)
