@@ -26,6 +26,11 @@ impl Error {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The refusal with a further field.
     pub(crate) fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.body[field] = value.into();
@@ -58,6 +63,16 @@ impl Error {
 
     pub(crate) fn too_large(message: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
+    }
+
+    /// The server asks for more than is its due; it may try again.
+    pub(crate) fn limit_exceeded() -> Self {
+        metrics::counter!("hearth_federation_limited_total").increment(1);
+        let (status, message) = (
+            StatusCode::TOO_MANY_REQUESTS,
+            "your server asks for too much",
+        );
+        Self::new(status, "M_LIMIT_EXCEEDED", message).with("retry_after_ms", 1000)
     }
 
     pub(crate) fn unrecognized(status: StatusCode) -> Self {

@@ -26,6 +26,7 @@ mod event;
 mod keys;
 mod membership;
 mod openid;
+mod origins;
 pub mod outbound;
 mod query;
 pub mod reach;
@@ -40,6 +41,7 @@ use hearth_protocol::SigningKey;
 use hearth_rooms::Rooms;
 use hearth_store::Store;
 use hearth_users::Users;
+use origins::Origins;
 use reach::Peers;
 use routes::Routes;
 use ruma::{MilliSecondsSinceUnixEpoch, UInt};
@@ -64,7 +66,7 @@ pub struct Services {
 
 /// The endpoints for other servers. Cheap to clone.
 #[derive(Clone)]
-pub struct Federation(Arc<Services>);
+pub struct Federation(Arc<Services>, Origins);
 
 impl std::ops::Deref for Federation {
     type Target = Services;
@@ -78,7 +80,12 @@ impl Federation {
     /// The endpoints' share of a server.
     #[must_use]
     pub fn new(services: Services) -> Self {
-        Self(Arc::new(services))
+        Self(Arc::new(services), Origins::default())
+    }
+
+    /// Who has their requests answered.
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.1
     }
 
     /// Now, as events and answers carry it.

@@ -78,6 +78,7 @@ impl Routes {
             let handler = handler.clone();
             async move {
                 let origin = federation.peers.authenticate(&parts, &body).await?;
+                let _turn = federation.origins().admit(&origin).await?;
                 let request = read::<T>(&federation, parts, &body).await?;
                 answer(handler(federation, origin, request).await?)
             }
@@ -99,6 +100,7 @@ impl Routes {
             let handler = handler.clone();
             async move {
                 let origin = federation.peers.authenticate(&parts, &body).await?;
+                let _turn = federation.origins().admit(&origin).await?;
                 let named = RawPathParams::from_request_parts(&mut parts, &federation).await;
                 let named = named.map_err(|_| Error::invalid_param("the path is not UTF-8"))?;
                 let mut named = named.iter().map(|(_, value)| value);

@@ -24,6 +24,9 @@ pub(super) async fn send_transaction_message(
     if request.origin != origin {
         return Err(Error::forbidden("the transaction is one of another server"));
     }
+    if !federation.rooms.may_hand_over(&origin).await {
+        return Err(Error::limit_exceeded());
+    }
     messages::take(&federation, &origin, &request.edus).await?;
     let transaction = RemoteTransaction {
         origin,

@@ -10,6 +10,7 @@
 //! | `alarm.rs` | noticing that the state of a room went back |
 //! | `resolve.rs` | the state where branches meet |
 //! | `stage.rs` | what was taken over from other servers and is not yet worked off |
+//! | `backlog.rs` | how much of that there may be |
 //! | `work.rs` | working that off, room by room |
 //! | `backfill.rs` | history, when somebody reads back to where it is not known |
 //! | `history.rs` | events of before, and gaps among them |
@@ -28,6 +29,7 @@
 mod accept;
 mod alarm;
 mod backfill;
+mod backlog;
 mod complete;
 mod heal;
 mod history;
@@ -50,6 +52,7 @@ mod work;
 
 pub(crate) use accept::{REDACTIONS_AHEAD, Received};
 pub use alarm::Alarm;
+pub(crate) use backlog::Backlog;
 pub use heal::{Walk, heads_of};
 pub(crate) use history::GAPS;
 pub use invite::RemoteInvite;

@@ -18,7 +18,7 @@ use crate::{
     known_locals::KnownLocals,
     known_rooms::KnownRooms,
     queue::Queues,
-    receive::Workers,
+    receive::{Backlog, Workers},
     state::{Root, StateTree},
     tail::Tails,
     unread::KnownRead,
@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
     pub(crate) workers: Workers,
+    /// What was taken over and is not worked off.
+    pub(crate) backlog: Backlog,
     /// Rung when a room was joined without its members.
     pub(crate) joined_partially: Notify,
 }
@@ -100,6 +102,7 @@ impl Rooms {
             known_locals: KnownLocals::default(),
             remote: OnceLock::new(),
             workers: Workers::default(),
+            backlog: Backlog::default(),
             joined_partially: Notify::new(),
         }))
     }

@@ -132,11 +132,12 @@ impl Rooms {
                         .map(|(id, reason)| (id, Some(reason))),
                 )
                 .collect();
-            let batch = self
+            let (batch, staged) = self
                 .plan_staging(&view, &transaction, &sorted, &answer)
                 .await?;
             match self.0.store.commit(batch).await {
                 Ok(_) => {
+                    self.0.backlog.add(key.0, staged);
                     for pdu in &sorted.good {
                         self.work_off(pdu.room_id());
                     }
@@ -149,13 +150,14 @@ impl Rooms {
         Err(Error::Busy)
     }
 
+    /// What is to be written, and how many events are staged with it.
     async fn plan_staging(
         &self,
         view: &View,
         transaction: &Transaction,
         sorted: &Sorted,
         answer: &Answer,
-    ) -> Result<Batch, Error> {
+    ) -> Result<(Batch, usize), Error> {
         let mut batch = Batch::new();
         let key = (transaction.origin.as_str(), transaction.id.as_str());
         let now = self.0.clock.now();
@@ -164,25 +166,26 @@ impl Rooms {
         let position = batch.position();
         batch.put(&TAKEN_TIMES, position, (now.0, key.0, key.1));
         forget(view, &mut batch, now).await?;
+        let mut staged = 0;
         for pdu in &sorted.good {
-            self.plan_stage(view, &mut batch, &transaction.origin, pdu)
-                .await?;
+            let planned = self.plan_stage(view, &mut batch, &transaction.origin, pdu);
+            staged += usize::from(planned.await?);
         }
-        Ok(batch)
+        Ok((batch, staged))
     }
 
-    /// Puts an event on the list of those to be worked off, unless it is there or known.
+    /// Puts an event on the list of those to be worked off, unless it is there or known; whether it did.
     pub(crate) async fn plan_stage(
         &self,
         view: &View,
         batch: &mut Batch,
         origin: &ServerName,
         pdu: &Pdu,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let id = pdu.event_id();
         let is_known = self.event(view, id).await?.is_some_and(|e| !e.is_outlier());
         if is_known || view.get(&STAGED_IDS, id.as_str()).await?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let staged = Staged {
             origin: origin.as_str().to_owned(),
@@ -192,7 +195,7 @@ impl Rooms {
         let position = batch.position();
         batch.put(&STAGED, (pdu.room_id().as_str(), position), staged);
         batch.put(&STAGED_IDS, id.as_str(), ());
-        Ok(())
+        Ok(true)
     }
 
     /// Reads and checks the events of a transaction: their form, the room, whether the sender may speak there, signatures

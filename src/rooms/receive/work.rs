@@ -40,11 +40,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many rooms one look for work that lies still goes through.
 const RESUMED: usize = 10_000;
 
+/// How many events of a room wait for another attempt at most; more are dropped at once.
+const MAX_DEFERRED: usize = 1_000;
+
 /// By room the oldest event that waited at some moment.
 #[derive(Clone, Debug, Default)]
 pub struct Standing(HashMap<String, Position>);
-/// How many events of a room wait for another attempt at most; more are dropped at once.
-const MAX_DEFERRED: usize = 1_000;
 
 /// The rooms for which a task works.
 pub(crate) struct Workers {
@@ -213,9 +214,13 @@ impl Rooms {
             batch.delete(&STAGED_IDS, item.event_id.as_str());
         }
         match self.0.store.commit(batch).await {
-            Ok(_) | Err(CommitError::Conflict) => Ok(()),
-            Err(CommitError::Failed(error)) => Err(error.into()),
+            Ok(_) | Err(CommitError::Conflict) => {}
+            Err(CommitError::Failed(error)) => return Err(error.into()),
         }
+        for (_, item) in staged {
+            self.0.backlog.remove(&item.origin);
+        }
+        Ok(())
     }
 
     /// Whether the task of the room is to look again; if not, it is over.

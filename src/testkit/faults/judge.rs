@@ -44,8 +44,8 @@ const TO_SPREAD: Duration = Duration::from_secs(15);
 const LONGEST_HINT: Duration = Duration::from_secs(3);
 
 /// How many leases the nodes share: sixteen to send to other servers, one to distribute, one to remove, one to take up,
-/// one to compare heads, one to tell of alarms.
-const NODES_LEASES: usize = 21;
+/// one to compare heads, one to tell of alarms, one to complete rooms.
+const NODES_LEASES: usize = 22;
 
 /// How many records are read together.
 const PAGE: usize = 1000;
