@@ -11,8 +11,9 @@ use ruma::{OwnedEventId, OwnedUserId, UserId};
 use serde::Deserialize;
 
 use crate::{
-    Error, Member, Membership, Refusal, StoredEvent,
+    Error, Refusal, StoredEvent,
     attention::{Text, counts, is_tombstone, names_in},
+    member::Moved,
     plan::Plan,
     relation::{
         ANNOTATIONS, RELATIONS, Related, THREAD_ORDER, THREAD_USERS, THREADS, Thread, relation_of,
@@ -29,8 +30,8 @@ const MAX_MENTIONS: usize = 100;
 pub(crate) struct Effects {
     /// Whether default push rules count it as unread.
     pub(crate) counts: bool,
-    /// The user whose membership it sets, what it was and what it will be.
-    member: Option<(OwnedUserId, Option<Member>, Membership)>,
+    /// The membership that it sets.
+    member: Option<Moved>,
     relation: Option<Relation>,
     /// The users of this server that it mentions; [`EVERYBODY`] for the whole room.
     highlights: Vec<String>,
@@ -55,8 +56,13 @@ impl Plan {
             Some(user) if pdu.event_type() == "m.room.member" && is_ours => {
                 let user = UserId::parse(user)
                     .map_err(|_| Error::refused(Refusal::BadJson, "not a user id"))?;
-                let before = self.member(&user).await?;
-                Some((user, before, membership_of(pdu.content().get())))
+                let counted = self.state("m.room.member", user.as_str()).await?;
+                Some(Moved {
+                    before: self.member(&user).await?,
+                    counted: counted.map(|event| membership_of(event.pdu.content().get())),
+                    now: membership_of(pdu.content().get()),
+                    user,
+                })
             }
             _ => None,
         };
@@ -217,8 +223,8 @@ impl Plan {
         let room_id = event.pdu.room_id().as_str();
         let sender = event.pdu.sender();
         let position = event.position;
-        if let Some((user, before, now)) = effects.member {
-            self.apply_member(&event.pdu, position, user, before, now);
+        if let Some(moved) = effects.member {
+            self.apply_member(&event.pdu, position, moved);
         }
         let mut thread_root = String::new();
         if let Some(relation) = effects.relation {

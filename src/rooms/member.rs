@@ -119,16 +119,27 @@ impl ReadPart for Member {
     }
 }
 
+/// A membership that becomes another.
+pub(crate) struct Moved {
+    /// Whose.
+    pub(crate) user: OwnedUserId,
+    /// What is known of it.
+    pub(crate) before: Option<Member>,
+    /// What it was in the state of the room, and counted as. What a user heard while this server was not in the room is not.
+    pub(crate) counted: Option<Membership>,
+    /// What it becomes.
+    pub(crate) now: Membership,
+}
+
 impl Plan {
     /// Makes the index of memberships say what the member event `event` says, as of `position`.
-    pub(crate) fn apply_member(
-        &mut self,
-        event: &Pdu,
-        position: Position,
-        user: OwnedUserId,
-        before: Option<Member>,
-        now: Membership,
-    ) {
+    pub(crate) fn apply_member(&mut self, event: &Pdu, position: Position, moved: Moved) {
+        let Moved {
+            user,
+            before,
+            counted,
+            now,
+        } = moved;
         let same = before.as_ref().filter(|before| before.membership == now);
         let member = Member {
             membership: now,
@@ -143,7 +154,7 @@ impl Plan {
             (&mut head.joined, Membership::Join),
             (&mut head.invited, Membership::Invite),
         ] {
-            if before == Some(kind) {
+            if counted == Some(kind) {
                 *count = count.saturating_sub(1);
             }
             if now == kind {

@@ -190,10 +190,7 @@ impl Plan {
         let Some(id) = self.state_id(root, event_type, state_key).await? else {
             return Ok(None);
         };
-        let event = self.event(&id).await?;
-        event
-            .map(Some)
-            .ok_or_else(|| Error::corrupt(format!("the event {id} is missing")))
+        self.known_event(&id).await.map(Some)
     }
 
     /// The id of the event at a type and a state key of a state.

@@ -7,13 +7,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use hearth_protocol::{Pdu, PowerLevels};
 use hearth_store::{Direction, Family, Table};
-use ruma::{OwnedEventId, OwnedUserId, UserId};
+use ruma::{EventId, OwnedEventId, UserId};
 
 use super::{judge::Mark, recompute::ASIDE, states::Given};
 use crate::{
-    Error, Member, Membership, StoredEvent,
+    Error, Membership, StoredEvent,
     event::{EVENTS, EventRecord},
     known_events::changed,
+    member::Moved,
     membership_of,
     plan::Plan,
     state::Root,
@@ -44,14 +45,11 @@ pub(crate) struct Received {
     pub(crate) pass_on: bool,
 }
 
-/// A user, what they were and are, and the event that says so.
-pub(super) type MovedMember = (OwnedUserId, Option<Member>, Membership, Arc<StoredEvent>);
-
 /// A change of the current state, foreseen.
 pub(super) struct Move {
     pub(super) state: Root,
     pub(super) extremities: Vec<OwnedEventId>,
-    members: Vec<MovedMember>,
+    members: Vec<(Moved, Arc<StoredEvent>)>,
 }
 
 impl Plan {
@@ -182,8 +180,8 @@ impl Plan {
         if let Some(moved) = moved {
             head.state = moved.state;
             head.extremities = moved.extremities;
-            for (user, before, now, event) in moved.members {
-                self.apply_member(&event.pdu, position, user, before, now);
+            for (member, event) in moved.members {
+                self.apply_member(&event.pdu, position, member);
             }
         }
         self.raise(alarm, position);
@@ -316,12 +314,12 @@ impl Plan {
         Ok(false)
     }
 
-    /// Whose membership differs in the state `new` from the state `old`: what it is now, and the event that says so.
+    /// The memberships that differ in the state `new` from the state `old`, and the events that say so.
     pub(super) async fn moved_members(
         &self,
         old: Root,
         new: Root,
-    ) -> Result<Vec<MovedMember>, Error> {
+    ) -> Result<Vec<(Moved, Arc<StoredEvent>)>, Error> {
         let mut members = Vec::new();
         for change in self.differences(old, new).await? {
             let Ok(user) = UserId::parse(&change.state_key) else {
@@ -333,18 +331,31 @@ impl Plan {
             if change.event_type != "m.room.member" {
                 continue;
             }
-            let event = self
-                .event(id)
-                .await?
-                .ok_or_else(|| Error::corrupt(format!("the event {id} is missing")))?;
-            let before = self.member(&user).await?;
-            let now = match change.new {
-                Some(_) => membership_of(event.pdu.content().get()),
-                None => Membership::Leave,
+            let event = self.known_event(id).await?;
+            let counted = match &change.old {
+                Some(old) => Some(membership_of(
+                    self.known_event(old).await?.pdu.content().get(),
+                )),
+                None => None,
             };
-            members.push((user, before, now, event));
+            let moved = Moved {
+                before: self.member(&user).await?,
+                counted,
+                now: match change.new {
+                    Some(_) => membership_of(event.pdu.content().get()),
+                    None => Membership::Leave,
+                },
+                user,
+            };
+            members.push((moved, event));
         }
         Ok(members)
+    }
+
+    /// An event that a state names.
+    pub(crate) async fn known_event(&self, id: &EventId) -> Result<Arc<StoredEvent>, Error> {
+        let event = self.event(id).await?;
+        event.ok_or_else(|| Error::corrupt(format!("the event {id} is missing")))
     }
 
     /// The redaction of this event that came before it.

@@ -273,8 +273,8 @@ impl Plan {
         if !extremities.is_empty() {
             self.head.extremities = extremities;
         }
-        for (user, before, now, event) in moved {
-            self.apply_member(&event.pdu, position, user, before, now);
+        for (member, event) in moved {
+            self.apply_member(&event.pdu, position, member);
         }
         self.partial = None;
         self.batch.delete(&PARTIAL, room_id.as_str());

@@ -421,3 +421,29 @@ async fn what_was_wrongly_refused_comes_late() {
     let state = all.state(&all.home).await;
     assert!(state.iter().any(|(_, _, id)| id == badge.event_id()));
 }
+
+#[tokio::test]
+async fn who_was_invited_before_this_server_came_in_is_counted() {
+    let all = Neighbours::meet().await;
+    let counts = async |house: &House| {
+        let view = house.view().await;
+        let head = house.rooms.head(&view, &all.room).await.unwrap().unwrap();
+        (head.joined, head.invited)
+    };
+    for name in ["bob", "carl"] {
+        let invite = MemberChange::of(all.room.clone(), far("ann"), user(name), Act::Invite);
+        let invited = all.far.rooms.change_membership_through(invite, &[]).await;
+        invited.unwrap();
+    }
+    assert_eq!(counts(&all.far).await, (2, 2));
+    let via = [server_name!("far").to_owned()];
+    let join = MemberChange::own(all.room.clone(), user("alice"), Act::Join);
+    let joined = all.home.rooms.change_membership_through(join, &via).await;
+    joined.unwrap();
+    all.complete().await;
+    assert_eq!(counts(&all.home).await, (3, 2));
+    let join = MemberChange::own(all.room.clone(), user("bob"), Act::Join);
+    let joined = all.home.rooms.change_membership_through(join, &via).await;
+    joined.unwrap();
+    assert_eq!(counts(&all.home).await, (4, 1));
+}

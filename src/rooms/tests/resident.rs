@@ -26,8 +26,8 @@ use serde_json::{Value, value::RawValue};
 
 use super::away::Away;
 use crate::{
-    Asked, Error, JoinedState, Membership, Message, NoAnswer, Remote, Rooms, StateIds, StateOf,
-    StoredEvent, Template,
+    Asked, Error, JoinedState, Membership, Message, NoAnswer, Remote, RemoteInvite, Rooms,
+    StateIds, StateOf, StoredEvent, Template,
 };
 
 /// How a server answers who asks for a state.
@@ -194,7 +194,18 @@ impl Remote for Door {
         invite: &'a Pdu,
         shown: Vec<Box<RawValue>>,
     ) -> Asked<'a, Box<RawValue>> {
-        self.away.invite(server, version, invite, shown)
+        Box::pin(async move {
+            let rooms = self.town.reach(server)?;
+            let invite = RemoteInvite {
+                room_id: invite.room_id().to_owned(),
+                event_id: invite.event_id().to_owned(),
+                version,
+                event: federation_json(invite),
+                shown,
+            };
+            let signed = rooms.take_invite(&self.own, invite).await;
+            signed.map(|pdu| federation_json(&pdu)).map_err(refused)
+        })
     }
     fn missing_events<'a>(
         &'a self,

@@ -261,7 +261,7 @@ impl World {
         self.settle().await
     }
 
-    /// Has servers fetch the members of rooms that they joined without: some by chance, or all of them, which then has to work.
+    /// Has servers fetch the members of rooms that they joined without, where they can: some by chance, or all of them.
     pub(crate) async fn complete(&self, all: bool) -> Result<(), Failure> {
         for peer in &self.peers {
             for room_id in peer.rooms.to_complete().await? {
@@ -273,9 +273,9 @@ impl World {
                     done = peer.rooms.complete(&room_id, u32::MAX).await;
                 }
                 match done {
-                    Err(Error::Unreachable(_) | Error::Busy) if !all => {}
-                    Err(error) => return Err(format!("{}: {error}", peer.name).into()),
-                    Ok(()) => {}
+                    Err(error @ Error::Store(_)) => return Err(error.into()),
+                    // Nobody who can be asked may tell this one, now or ever.
+                    Ok(()) | Err(_) => {}
                 }
             }
         }
