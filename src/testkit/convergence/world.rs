@@ -272,10 +272,9 @@ impl World {
                 if all && done.is_err() {
                     done = peer.rooms.complete(&room_id, u32::MAX).await;
                 }
-                match done {
-                    Err(error @ Error::Store(_)) => return Err(error.into()),
-                    // Nobody who can be asked may tell this one, now or ever.
-                    Ok(()) | Err(_) => {}
+                // Otherwise nobody who can be asked may tell this one, now or ever.
+                if let Err(error @ Error::Store(_)) = done {
+                    return Err(error.into());
                 }
             }
         }
