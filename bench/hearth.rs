@@ -12,12 +12,16 @@ use crate::{
     sizes::Sizes,
 };
 
-/// Starts Hearth, whose programs are in `programs`.
-pub(crate) async fn start(programs: &Path, sizes: Sizes) -> Result<Server, Failure> {
+/// Starts Hearth, whose programs are in `programs`. `federation` is what is said in the configuration of other servers.
+pub(crate) async fn start(
+    programs: &Path,
+    sizes: Sizes,
+    federation: &str,
+) -> Result<Server, Failure> {
     let folder = TempDir::with_prefix("hearth-bench-")?;
     let address = server::free_address().await?;
     let config = folder.path().join("hearth.toml");
-    std::fs::write(&config, configuration(address))?;
+    std::fs::write(&config, configuration(address) + federation)?;
     let mut server = Server::new(Kind::Hearth, sizes, address, folder);
     server.crowd = crowd(programs, &server).await?;
     let command = [

@@ -55,22 +55,40 @@ impl Client {
         token: &str,
         body: &str,
     ) -> Result<Answer, Failure> {
-        timeout(PATIENCE, self.call_patiently(method, path, token, body))
-            .await
-            .map_err(|_| format!("no answer to {method} {path}"))?
+        let authorization = match token {
+            "" => String::new(),
+            token => format!("Bearer {token}"),
+        };
+        self.call_as(method, path, &authorization, body).await
+    }
+
+    /// The same with any header `Authorization`, or none if that is empty.
+    pub(crate) async fn call_as(
+        &mut self,
+        method: &Method,
+        path: &str,
+        authorization: &str,
+        body: &str,
+    ) -> Result<Answer, Failure> {
+        timeout(
+            PATIENCE,
+            self.call_patiently(method, path, authorization, body),
+        )
+        .await
+        .map_err(|_| format!("no answer to {method} {path}"))?
     }
 
     async fn call_patiently(
         &mut self,
         method: &Method,
         path: &str,
-        token: &str,
+        authorization: &str,
         body: &str,
     ) -> Result<Answer, Failure> {
         let mut tries_left = 2;
         loop {
             let was_open = self.connection.is_some();
-            let request = self.request(method, path, token, body)?;
+            let request = self.request(method, path, authorization, body)?;
             match self.exchange(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
@@ -88,15 +106,15 @@ impl Client {
         &self,
         method: &Method,
         path: &str,
-        token: &str,
+        authorization: &str,
         body: &str,
     ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, self.address.to_string());
-        if !token.is_empty() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        if !authorization.is_empty() {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");

@@ -6,6 +6,7 @@
 //! | `world.rs` | rooms that several scenarios need |
 //! | `scenarios.rs` and its folder | what is measured |
 //! | `scale.rs` and its folder | several nodes of one cluster, with very many who wait at each |
+//! | `federation.rs` and its folder | what other servers bring and get |
 //! | `http.rs`, `matrix.rs`, `flights.rs` | the load |
 //! | `process.rs`, `measure.rs` | CPU seconds, memory, latencies |
 //! | `report.rs`, `chart.rs` | the table, `results.json`, `results.svg`, `docs/performance.md` |
@@ -42,6 +43,7 @@ use crate::{
 };
 
 mod chart;
+mod federation;
 mod flights;
 mod hearth;
 mod http;
@@ -111,6 +113,9 @@ async fn chosen_program() -> Result<(), Failure> {
     match std::env::args().nth(1).as_deref() {
         Some(scale::hold::ARGUMENT) => scale::hold::hold().await,
         Some("scale") => guarded_scale(&scale::Options::parse_from(std::env::args().skip(1))).await,
+        Some("federation") => {
+            guarded_federation(&federation::Options::parse_from(std::env::args().skip(1))).await
+        }
         _ => guarded(&Options::parse()).await,
     }
 }
@@ -120,18 +125,33 @@ pub(crate) fn say(what: &str) {
     eprintln!("{what}");
 }
 
-/// Runs until it is done or a signal comes; the servers are ended in any case.
-async fn guarded(options: &Options) -> Result<(), Failure> {
+/// Does `work` until it is done or a signal comes.
+async fn until_a_signal(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
-    let mut servers = Vec::new();
-    let ended = tokio::select! {
-        ended = bench(options, &mut servers) => ended,
+    tokio::select! {
+        ended = work => ended,
         _ = interrupt.recv() => Err("interrupted".into()),
         _ = terminate.recv() => Err("terminated".into()),
-    };
+    }
+}
+
+/// Runs; the servers are ended in any case.
+async fn guarded(options: &Options) -> Result<(), Failure> {
+    let mut servers = Vec::new();
+    let ended = until_a_signal(bench(options, &mut servers)).await;
+    for server in &mut servers {
+        server.end(usize::MAX).await?;
+    }
+    ended
+}
+
+/// The same for other servers.
+async fn guarded_federation(options: &federation::Options) -> Result<(), Failure> {
+    let mut servers = Vec::new();
+    let ended = until_a_signal(federation::run(options, &mut servers)).await;
     for server in &mut servers {
         server.end(usize::MAX).await?;
     }
@@ -140,16 +160,8 @@ async fn guarded(options: &Options) -> Result<(), Failure> {
 
 /// The same for several nodes.
 async fn guarded_scale(options: &scale::Options) -> Result<(), Failure> {
-    let (mut interrupt, mut terminate) = (
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    );
     let mut cluster = None;
-    let ended = tokio::select! {
-        ended = scale::run(options, &mut cluster) => ended,
-        _ = interrupt.recv() => Err("interrupted".into()),
-        _ = terminate.recv() => Err("terminated".into()),
-    };
+    let ended = until_a_signal(scale::run(options, &mut cluster)).await;
     if let Some(cluster) = &mut cluster {
         cluster.end().await?;
     }
@@ -184,8 +196,8 @@ async fn bench(options: &Options, servers: &mut Vec<Server>) -> Result<(), Failu
             kind.name()
         ));
         let server = match kind {
-            Kind::Hearth => hearth::start(&options.programs, sizes).await?,
-            Kind::Synapse => synapse::start(&mut programs, sizes).await?,
+            Kind::Hearth => hearth::start(&options.programs, sizes, "").await?,
+            Kind::Synapse => synapse::start(&mut programs, sizes, "").await?,
         };
         servers.push(server);
         if let Some(server) = servers.last_mut() {
@@ -194,7 +206,10 @@ async fn bench(options: &Options, servers: &mut Vec<Server>) -> Result<(), Failu
         }
     }
     let observer = match &options.profile {
-        Some(file) => Some(observe(servers, file)?),
+        Some(file) => Some(observe(
+            servers.first().ok_or("no server to look at")?,
+            file,
+        )?),
         None => None,
     };
     let results = measure(&chosen, options.rounds, servers).await?;
@@ -210,12 +225,10 @@ async fn bench(options: &Options, servers: &mut Vec<Server>) -> Result<(), Failu
     Ok(())
 }
 
-/// Starts `perf` on the first server.
-fn observe(servers: &[Server], file: &Path) -> Result<Child, Failure> {
-    let id = servers
-        .first()
-        .and_then(|server| server.roots().first().copied());
-    let id = id.ok_or("no server to look at")?.to_string();
+/// Starts `perf` on a server.
+fn observe(server: &Server, file: &Path) -> Result<Child, Failure> {
+    let id = server.roots().first().copied();
+    let id = id.ok_or("no process to look at")?.to_string();
     let mut perf = Command::new("perf");
     perf.args([
         "record",

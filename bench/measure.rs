@@ -1,5 +1,7 @@
 //! Owns what a measurement is: how fast, how late, at what price. Must never mix two servers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -28,6 +30,9 @@ pub(crate) struct Sample {
     /// CPU while requests wait, in percent of one core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_percent: Option<f64>,
+    /// What only some scenarios measure, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) figures: BTreeMap<String, f64>,
 }
 
 /// A measurement under way.
@@ -92,23 +97,28 @@ fn at(sorted: &[f64], percent: usize) -> Option<f64> {
 /// The median of each figure over the rounds of one scenario on one server.
 pub(crate) fn median(rounds: &[Sample]) -> Option<Sample> {
     let first = rounds.first()?;
-    let of = |figure: fn(&Sample) -> Option<f64>| {
+    let of = |figure: &dyn Fn(&Sample) -> Option<f64>| {
         let mut values: Vec<f64> = rounds.iter().filter_map(figure).collect();
         values.sort_by(f64::total_cmp);
         at(&values, 50)
     };
+    let figures = first.figures.keys().filter_map(|name| {
+        let median = of(&|sample| sample.figures.get(name).copied())?;
+        Some((name.clone(), median))
+    });
     Some(Sample {
         scenario: first.scenario.clone(),
         server: first.server.clone(),
-        rate_per_s: of(|s| s.rate_per_s),
-        p50_ms: of(|s| s.p50_ms),
-        p95_ms: of(|s| s.p95_ms),
-        p99_ms: of(|s| s.p99_ms),
-        cpu_s_per_1000: of(|s| s.cpu_s_per_1000),
-        rss_mb: of(|s| s.rss_mb),
+        rate_per_s: of(&|s| s.rate_per_s),
+        p50_ms: of(&|s| s.p50_ms),
+        p95_ms: of(&|s| s.p95_ms),
+        p99_ms: of(&|s| s.p99_ms),
+        cpu_s_per_1000: of(&|s| s.cpu_s_per_1000),
+        rss_mb: of(&|s| s.rss_mb),
         waiting: first.waiting,
-        kb_each: of(|s| s.kb_each),
-        cpu_percent: of(|s| s.cpu_percent),
+        kb_each: of(&|s| s.kb_each),
+        cpu_percent: of(&|s| s.cpu_percent),
+        figures: figures.collect(),
     })
 }
 

@@ -41,6 +41,19 @@ pub(crate) fn resident_bytes(roots: &[u32]) -> f64 {
     tree(roots, &all).iter().filter_map(of).sum::<f64>() * 1024.0
 }
 
+/// How many files the processes `roots` and all their descendants have open, and how many of those are sockets.
+pub(crate) fn open_files(roots: &[u32]) -> (usize, usize) {
+    let open = tree(roots, &processes()).into_iter().flat_map(|id| {
+        let folder = fs::read_dir(format!("/proc/{id}/fd"));
+        folder.into_iter().flatten().flatten()
+    });
+    open.fold((0, 0), |(files, sockets), file| {
+        let target = fs::read_link(file.path()).unwrap_or_default();
+        let is_socket = target.to_string_lossy().starts_with("socket:");
+        (files + 1, sockets + usize::from(is_socket))
+    })
+}
+
 fn processes() -> HashMap<u32, Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return HashMap::new();

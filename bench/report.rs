@@ -5,8 +5,13 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use crate::{Failure, chart, measure::Sample, scenarios::ALL};
 
-/// Between these lines of a page everything is generated.
-const MARKERS: (&str, &str) = ("<!-- generated: begin -->\n", "<!-- generated: end -->\n");
+/// Between lines of a page that say this of a part of it, everything is generated.
+fn markers(part: &str) -> [String; 2] {
+    ["begin", "end"].map(|place| format!("<!-- {part}: {place} -->\n"))
+}
+
+/// The part that most pages have one of.
+pub(crate) const GENERATED: &str = "generated";
 
 const HEAD: &str = "| scenario | server | a second | p50 ms | p95 ms | p99 ms | CPU s / 1,000 | resident MB | Synapse's CPU, times |\n\
                     |---|---|---|---|---|---|---|---|---|\n";
@@ -115,9 +120,14 @@ pub(crate) fn keep(new: &[Sample]) -> Result<(), Failure> {
 /// Writes everything.
 pub(crate) fn write(new: &[Sample]) -> Result<(), Failure> {
     keep(new)?;
-    // Those of several nodes are on a page of their own.
+    // Those of several nodes and of other servers are in tables of their own.
     let mut samples = results()?;
-    samples.retain(|sample| !sample.scenario.starts_with("scale_"));
+    samples.retain(|sample| {
+        let others = ["scale_", "federation_"];
+        !others
+            .iter()
+            .any(|other| sample.scenario.starts_with(other))
+    });
     fs::write(root().join("results.svg"), chart::draw(&samples))?;
     let scenarios: String = ALL
         .iter()
@@ -127,20 +137,21 @@ pub(crate) fn write(new: &[Sample]) -> Result<(), Failure> {
         "{}\n| scenario | one operation |\n|---|---|\n{scenarios}",
         table(&samples)
     );
-    rewrite("docs/performance.md", &generated)
+    rewrite("docs/performance.md", GENERATED, &generated)
 }
 
-/// Puts `generated` between the markers of a page, and leaves the rest of it as it is.
-pub(crate) fn rewrite(page: &str, generated: &str) -> Result<(), Failure> {
+/// Puts `generated` between the markers of a part of a page, and leaves the rest of it as it is.
+pub(crate) fn rewrite(page: &str, part: &str, generated: &str) -> Result<(), Failure> {
     let path = root().join("..").join(page);
     let text = fs::read_to_string(&path)?;
+    let [begin, end] = markers(part);
     let (before, rest) = text
-        .split_once(MARKERS.0)
-        .ok_or_else(|| format!("{page} has no marker"))?;
+        .split_once(&begin)
+        .ok_or_else(|| format!("{page} has no marker of {part}"))?;
     let (_, after) = rest
-        .split_once(MARKERS.1)
-        .ok_or_else(|| format!("{page} has no second marker"))?;
-    let text = format!("{before}{}{generated}{}{after}", MARKERS.0, MARKERS.1);
+        .split_once(&end)
+        .ok_or_else(|| format!("{page} has no second marker of {part}"))?;
+    let text = format!("{before}{begin}{generated}{end}{after}");
     Ok(fs::write(&path, text)?)
 }
 

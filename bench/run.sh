@@ -2,7 +2,8 @@
 # Hearth and Synapse side by side on this computer: all scenarios, or those that are named.
 #   bench/run.sh [--quick] [--dry] [--rounds N] [--only hearth|synapse] [scenario …]
 #   bench/run.sh scale [--nodes 1,2,4,10] [--each 10000] [--dry]      several nodes of one cluster: docs/scaling.md
-# Writes bench/results.json, bench/results.svg and the table of docs/performance.md, unless --quick or --dry is given.
+#   bench/run.sh federation [--quick] [--dry] [--rounds N] [--only hearth|synapse] [join] [inbound] [outbound]
+# Writes bench/results.json, bench/results.svg and the tables of docs/performance.md, unless --quick or --dry is given.
 # As root, with the packages postgresql and python3-venv: PostgreSQL runs as the user postgres, in a folder of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,4 +33,4 @@ if [ "$only_hearth" = no ]; then
     fi
 fi
 build
-exec "$programs/hearth-bench" --programs "$programs" --python "$synapse/bin/python" "$@"
+exec "$programs/hearth-bench" "$@" --programs "$programs" --python "$synapse/bin/python"

@@ -237,6 +237,17 @@ impl Server {
         }
     }
 
+    /// The last that Synapse wrote to its log, or Hearth to its output.
+    pub(crate) fn end_of_log(&self) -> String {
+        let name = match self.kind {
+            Kind::Hearth => "0.out",
+            Kind::Synapse => "log",
+        };
+        let log = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
+        let end = &log[log.len().saturating_sub(3000)..];
+        String::from_utf8_lossy(end).into_owned()
+    }
+
     /// Ends the newest `parts` processes, the last started first.
     pub(crate) async fn end(&mut self, parts: usize) -> Result<(), Failure> {
         for _ in 0..parts {

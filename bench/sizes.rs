@@ -44,4 +44,17 @@ impl Sizes {
         ramp: 400,
         messages: 200,
     };
+
+    /// For other servers' sake: two users.
+    pub(crate) const TWO: Self = Self {
+        is_quick: false,
+        talkers: 2,
+        members: 0,
+        big_rooms: 0,
+        fans: 0,
+        idlers: 0,
+        hosts: 0,
+        ramp: 0,
+        messages: 0,
+    };
 }

@@ -1,10 +1,13 @@
 //! Owns starting Synapse from its package on a PostgreSQL of its own, and filling it. Must never make it slower than it
 //! is: rate limits are off and its log is quiet; the rest is as it comes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{process::Command, time::sleep};
 
 use crate::{
     Failure,
@@ -23,8 +26,12 @@ pub(crate) struct Programs {
     pub(crate) port: u16,
 }
 
-/// Starts PostgreSQL and Synapse.
-pub(crate) async fn start(programs: &mut Programs, sizes: Sizes) -> Result<Server, Failure> {
+/// Starts PostgreSQL and Synapse. `federation` is what is said in the configuration of other servers.
+pub(crate) async fn start(
+    programs: &mut Programs,
+    sizes: Sizes,
+    federation: &str,
+) -> Result<Server, Failure> {
     let folder = TempDir::with_prefix("synapse-bench-")?;
     let address = server::free_address().await?;
     let mut server = Server::new(Kind::Synapse, sizes, address, folder);
@@ -33,7 +40,7 @@ pub(crate) async fn start(programs: &mut Programs, sizes: Sizes) -> Result<Serve
     std::fs::write(path.join("log.yaml"), LOG)?;
     std::fs::write(
         path.join("homeserver.yaml"),
-        configuration(programs.port, address.port()),
+        configuration(programs.port, address.port()) + federation,
     )?;
     let mut keys = Command::new(&programs.python);
     keys.current_dir(path)
@@ -85,7 +92,16 @@ async fn start_database(programs: &mut Programs, server: &mut Server) -> Result<
     server::until_it_listens(address).await?;
     let create =
         "CREATE DATABASE synapse TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'";
-    query(programs, "postgres", create).await
+    // It listens before it takes anybody in.
+    let mut tries_left = 100;
+    loop {
+        match query(programs, "postgres", create).await {
+            Ok(()) => return Ok(()),
+            Err(error) if tries_left == 0 => return Err(error),
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+        tries_left -= 1;
+    }
 }
 
 fn configuration(database: u16, port: u16) -> String {
@@ -94,7 +110,7 @@ fn configuration(database: u16, port: u16) -> String {
         "server_name: localhost
 pid_file: pid
 listeners:
-  - {{port: {port}, type: http, bind_addresses: [127.0.0.1], resources: [{{names: [client], compress: false}}]}}
+  - {{port: {port}, type: http, bind_addresses: [127.0.0.1], resources: [{{names: [client, federation], compress: false}}]}}
 database:
   name: psycopg2
   args: {{user: postgres, host: 127.0.0.1, port: {database}, dbname: synapse, cp_min: 5, cp_max: 10}}

@@ -11,7 +11,8 @@ const PARTS: [&str; 4] = ["nodes", "postgresql", "redis", "load"];
 
 /// Writes the table of everything that was measured.
 pub(super) fn write() -> Result<(), Failure> {
-    report::rewrite("docs/scaling.md", &table(&report::results()?))
+    let table = table(&report::results()?);
+    report::rewrite("docs/scaling.md", report::GENERATED, &table)
 }
 
 /// Those who wait, and then what is sent, each for every number of nodes.
