@@ -33,6 +33,7 @@ pub mod reach;
 mod remote;
 mod routes;
 mod space;
+mod thirdparty;
 mod transactions;
 
 use error::Error;
@@ -113,6 +114,7 @@ fn endpoints() -> Routes {
         .merge(discovery::routes())
         .merge(query::routes())
         .merge(membership::routes())
+        .merge(thirdparty::routes())
         .merge(event::routes())
         .merge(authorization::routes())
         .merge(backfill::routes())

@@ -4,12 +4,14 @@
 
 use crate::routes::Routes;
 
+mod get_custom_information;
 mod get_profile_information;
 mod get_room_information;
 
 /// The endpoints of this chapter.
 pub(crate) fn routes() -> Routes {
     Routes::new()
+        .server(get_custom_information::get_custom_information)
         .server(get_profile_information::get_profile_information)
         .server(get_room_information::get_room_information)
 }

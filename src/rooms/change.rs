@@ -135,6 +135,8 @@ struct Content<'a> {
     is_direct: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     join_authorised_via_users_server: Option<&'a UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    third_party_invite: Option<&'a Value>,
 }
 
 impl Plan {
@@ -161,6 +163,7 @@ impl Plan {
             reason: change.reason.as_deref(),
             is_direct: (change.act == Act::Invite && change.is_direct).then_some(true),
             join_authorised_via_users_server: authoriser.as_deref(),
+            third_party_invite: change.third_party_invite.as_ref(),
         };
         let content =
             to_raw_value(&content).map_err(|e| Error::refused(Refusal::BadJson, e.to_string()))?;

@@ -79,8 +79,8 @@ pub use place::{NoPlace, Place};
 pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
 pub use receive::{
-    Admitted, Alarm, Draft, Recomputed, RemoteInvite, RemoteTransaction, Standing, StateOf, Walk,
-    heads_of,
+    AddressInvite, Admitted, Alarm, Draft, Recomputed, RemoteInvite, RemoteTransaction, Standing,
+    StateOf, Walk, heads_of,
 };
 pub use relation::{RelationFilter, RelationPage, Thread};
 pub use remote::{Asked, JoinedState, Message, NoAnswer, Remote, StateIds, Template};

@@ -18,6 +18,7 @@
 //! | `complete.rs` | fetching the state of a room that was joined without its members |
 //! | `replay.rs` | receiving again what came before that was known |
 //! | `join.rs`, `leave.rs`, `invite.rs` | our users in rooms of other servers |
+//! | `address.rs` | invites of those of whom an address was known |
 //! | `rescind.rs` | invites that are taken back |
 //! | `resident.rs` | users of other servers in rooms of ours |
 //! | `heal.rs` | finding out that events were lost on their way here |
@@ -27,6 +28,7 @@
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
 mod accept;
+mod address;
 mod alarm;
 mod backfill;
 mod backlog;
@@ -51,6 +53,7 @@ mod states;
 mod work;
 
 pub(crate) use accept::{REDACTIONS_AHEAD, Received};
+pub use address::AddressInvite;
 pub use alarm::Alarm;
 pub(crate) use backlog::Backlog;
 pub use heal::{Walk, heads_of};

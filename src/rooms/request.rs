@@ -109,6 +109,8 @@ pub struct MemberChange {
     pub profile: Profile,
     /// For an invite: whether the room is meant as a direct chat.
     pub is_direct: bool,
+    /// For an invite of who was invited by an address: the proof, as it goes into the content of the event.
+    pub third_party_invite: Option<Value>,
     /// More for the content of the event; what the other fields say wins.
     pub further: Map<String, Value>,
 }
@@ -129,6 +131,7 @@ impl MemberChange {
             reason: None,
             profile: Profile::default(),
             is_direct: false,
+            third_party_invite: None,
             further: Map::new(),
         }
     }

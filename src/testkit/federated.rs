@@ -3,10 +3,11 @@
 
 use std::{path::Path, sync::Arc};
 
+use hearth_protocol::{SigningKey, sign_json};
 use hearth_store::{Family, MemoryHints, Position, Store, Table, engines::rocksdb};
 use hearth_testkit::{Network, Server};
 use reqwest::Method;
-use ruma::RoomId;
+use ruma::{RoomId, server_name};
 use serde_json::{Value, json};
 
 /// Where a server keeps what it has to send.
@@ -203,6 +204,71 @@ async fn invites_go_between_servers_and_can_be_declined() {
         events.iter().find(left).cloned()
     })
     .await;
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_was_invited_by_an_address_is_invited_once_it_is_known_whose_it_is() {
+    let (one, two) = two().await;
+    let (alice, bob) = (
+        one.register("alice").await.unwrap(),
+        two.register("bob").await.unwrap(),
+    );
+    let key = |seed| SigningKey::generate(server_name!("id.test"), "ed25519:0", [seed; 32]);
+    let (right, wrong) = (key(1).unwrap(), key(2).unwrap());
+    let public = right.verify_key().encode();
+    let settings = json!({ "preset": "private_chat", "initial_state": [{
+        "type": "m.room.third_party_invite",
+        "state_key": "token",
+        "content": {
+            "display_name": "b...@two.test",
+            "key_validity_url": "https://id.test/valid",
+            "public_key": public,
+            "public_keys": [{ "public_key": public }],
+        },
+    }] });
+    let mut rooms = Vec::new();
+    for _ in 0..2 {
+        let made = ask(&one, Method::POST, "/createRoom", &alice, &settings).await;
+        rooms.push(made["room_id"].as_str().unwrap().to_owned());
+    }
+    let invite = |room: &str, key: &SigningKey| {
+        let signed = json!({ "mxid": "@bob:two.test", "token": "token" });
+        let mut signed = serde_json::from_value(signed).unwrap();
+        sign_json(&mut signed, key).unwrap();
+        json!({
+            "medium": "email", "address": "bob@two.test", "mxid": "@bob:two.test",
+            "room_id": room, "sender": "@alice:one.test", "signed": signed,
+        })
+    };
+    let bound = json!({
+        "medium": "email", "address": "bob@two.test", "mxid": "@bob:two.test",
+        "invites": [invite(&rooms[0], &wrong), invite(&rooms[1], &right)],
+    });
+    let path = "/_matrix/federation/v1/3pid/onbind";
+    let (status, answer) = two.call(Method::PUT, path, None, &bound).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let invited = wait_for(&two, &bob, |answer| {
+        let invited = answer["rooms"]["invite"].as_object()?;
+        Some(invited.keys().cloned().collect::<Vec<_>>())
+    })
+    .await;
+    assert_eq!(invited, [rooms[1].as_str()]);
+    let path = format!("/rooms/{}/state/m.room.member/@bob:two.test", rooms[1]);
+    let member = ask(&one, Method::GET, &path, &alice, &Value::Null).await;
+    assert_eq!(
+        member["third_party_invite"]["display_name"],
+        "b...@two.test"
+    );
+    let path = format!("/rooms/{}/join", rooms[1]);
+    ask(&two, Method::POST, &path, &bob, &json!({})).await;
+
+    let nobody =
+        json!({ "medium": "email", "address": "a", "mxid": "@no:two.test", "invites": [] });
+    let path = "/_matrix/federation/v1/3pid/onbind";
+    let (status, answer) = two.call(Method::PUT, path, None, &nobody).await.unwrap();
+    assert_eq!((status, &answer["errcode"]), (404, &json!("M_NOT_FOUND")));
     one.stop().await.unwrap();
     two.stop().await.unwrap();
 }

@@ -324,6 +324,9 @@ fn proposal(change: &MemberChange) -> Result<Proposal, Error> {
             content[field] = value.as_str().into();
         }
     }
+    if let Some(proof) = &change.third_party_invite {
+        content["third_party_invite"] = proof.clone();
+    }
     if change.is_direct {
         content["is_direct"] = true.into();
     }
