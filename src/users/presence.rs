@@ -122,6 +122,9 @@ struct Record {
     stays: Vec<Stay>,
     message: Option<String>,
     last_active: Option<Millis>,
+    /// The node that wrote it.
+    #[serde(default)]
+    by: String,
 }
 
 /// Until when a device is what.
@@ -240,25 +243,24 @@ impl Users {
             return Ok(());
         };
         let now = self.clock.now();
-        let mut until = now.after(stays).after(GRACE);
-        let mut record = {
+        let until = now.after(stays).after(GRACE);
+        let stretch = {
             let mut board = presences.board.lock();
             if !board.takes(user) {
                 return Ok(());
             }
-            let stretch = board.stretch();
-            let record = board.record(user);
             let is_fresh = |record: &&Record| {
                 record.stay(device).is_some_and(|stay| {
                     stay.availability == availability && stay.until.after(LAG) >= until
                 })
             };
-            if record.filter(is_fresh).is_some() {
+            if board.record(user).filter(is_fresh).is_some() {
                 return Ok(());
             }
-            until = until.after(stretch);
-            record.cloned().unwrap_or_default()
+            board.stretch()
         };
+        let until = until.after(stretch);
+        let mut record = self.newest_record(presences, user).await?;
         if availability == Availability::Online {
             record.last_active = Some(now);
         }
@@ -294,8 +296,7 @@ impl Users {
             return Ok(());
         };
         let now = self.clock.now();
-        let known = presences.board.lock().record(user).cloned();
-        let mut record = known.unwrap_or_default();
+        let mut record = self.newest_record(presences, user).await?;
         let until = record.stay(device).map_or(now, |stay| stay.until);
         let stay = Stay {
             device: device.to_owned(),
@@ -310,13 +311,21 @@ impl Users {
         self.write_presence(presences, user, record, true).await
     }
 
+    /// What is known of a user, as far as any node has told, so that what another wrote is not undone.
+    async fn newest_record(&self, presences: &Presences, user: &UserId) -> Result<Record, Error> {
+        self.hear_nodes(presences).await?;
+        let known = presences.board.lock().record(user).cloned();
+        Ok(known.unwrap_or_default())
+    }
+
     async fn write_presence(
         &self,
         presences: &Presences,
         user: &UserId,
-        record: Record,
+        mut record: Record,
         by_hand: bool,
     ) -> Result<(), Error> {
+        record.by.clone_from(&presences.node);
         let hints = self.store.hints();
         let bytes = serde_json::to_vec(&record).map_err(|error| {
             hearth_store::Error::Corrupt(format!("a presence does not serialise: {error}"))
@@ -327,13 +336,7 @@ impl Users {
             position: Position::ZERO,
         });
         let now = self.clock.now();
-        let mut board = presences.board.lock();
-        let is_news = board.put(user, record, by_hand, now);
-        if user.server_name() == self.server_name {
-            board.own(user);
-        }
-        drop(board);
-        if is_news {
+        if presences.board.lock().put(user, record, by_hand, now) {
             presences.bell.notify_one();
         }
         Ok(())
@@ -361,11 +364,16 @@ impl Users {
         self.write_presence(presences, user, record, false).await
     }
 
-    /// Whether it is for this node to tell other servers of a user who was announced.
+    /// Whether it is for this node to tell other servers of a user who was announced: it wrote their last record.
     #[must_use]
     pub fn tells_presence(&self, user: &UserId) -> bool {
-        let presences = self.presences.as_ref();
-        presences.is_some_and(|presences| presences.board.lock().is_ours(user))
+        let Some(presences) = &self.presences else {
+            return false;
+        };
+        let board = presences.board.lock();
+        let record = board.record(user);
+        user.server_name() == self.server_name
+            && record.is_some_and(|record| record.by == presences.node)
     }
 
     /// What others may be told of a user now.
@@ -415,6 +423,13 @@ impl Users {
         let Some(presences) = &self.presences else {
             return Ok(Vec::new());
         };
+        self.hear_nodes(presences).await?;
+        let now = self.clock.now();
+        Ok(presences.board.lock().announce(now))
+    }
+
+    /// Takes in what other nodes have written since this was last called.
+    async fn hear_nodes(&self, presences: &Presences) -> Result<(), Error> {
         for users in presences.heard_of().chunks(AT_ONCE) {
             let keys = users.iter().map(|user| key(user)).collect();
             let found = self.store.hints().get_many(keys).await?;
@@ -427,8 +442,7 @@ impl Users {
                 }
             }
         }
-        let now = self.clock.now();
-        Ok(presences.board.lock().announce(now))
+        Ok(())
     }
 }
 

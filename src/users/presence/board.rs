@@ -39,8 +39,6 @@ pub(super) struct Board {
 
 struct Known {
     record: Record,
-    /// Whether this node wrote the record, for a user of this server.
-    is_ours: bool,
     /// What was last announced, or is pending.
     told: Presence,
     stamp: Option<PresenceStamp>,
@@ -71,7 +69,6 @@ impl Board {
         if !self.known.contains_key(user) {
             let known = Known {
                 record: Record::default(),
-                is_ours: false,
                 told: Presence::default(),
                 stamp: None,
                 deadline: None,
@@ -80,21 +77,8 @@ impl Board {
         }
         if let Some(known) = self.known.get_mut(user) {
             known.record = record;
-            known.is_ours = false;
         }
         self.settle(user, by_hand, now)
-    }
-
-    /// Notes that this node wrote the last record of the user.
-    pub(super) fn own(&mut self, user: &UserId) {
-        if let Some(known) = self.known.get_mut(user) {
-            known.is_ours = true;
-        }
-    }
-
-    /// Whether this node wrote the last record of the user.
-    pub(super) fn is_ours(&self, user: &UserId) -> bool {
-        self.known.get(user).is_some_and(|known| known.is_ours)
     }
 
     /// Looks at what a user is now.

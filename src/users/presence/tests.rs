@@ -1,12 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use hearth_base::{Clock as _, ManualClock, Millis};
+use hearth_base::{Clock as _, ManualClock, Millis, SeededRng};
 use ruma::{UserId, device_id, user_id};
 
 use super::{Availability, Board, GRACE, IDLE, PresenceStamp, Record, Stay};
-use crate::{Error, Refusal, keys::tests::fixture};
+use crate::{Error, Limits, Refusal, Users, keys::tests::fixture};
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
@@ -92,6 +92,38 @@ async fn what_is_set_by_hand_is_told_with_its_message() {
 }
 
 #[tokio::test]
+async fn what_one_node_wrote_is_neither_undone_nor_kept_from_other_servers_by_another() {
+    let clock = ManualClock::at(Millis(1_000_000));
+    let (_folder, one) = fixture(clock.clone());
+    let other = Users::new(
+        one.store.clone(),
+        Arc::new(clock.clone()),
+        Arc::new(SeededRng::new(8)),
+        one.server_name.clone(),
+        Limits::default(),
+    );
+    let (alice, phone) = (user_id!("@alice:hearth.test"), device_id!("PHONE"));
+    let online = Availability::Online;
+    let syncs = one.note_sync(alice, phone, online, HALF_A_MINUTE);
+    syncs.await.unwrap();
+    // Before the other has heard of that.
+    let message = Some("at work".to_owned());
+    let set = other.set_presence(alice, phone, online, message.clone());
+    set.await.unwrap();
+    assert_eq!(other.announce_presence().await.unwrap(), [alice]);
+    assert!(other.tells_presence(alice));
+    // And the other way round.
+    clock.advance(HALF_A_MINUTE);
+    let syncs = one.note_sync(alice, phone, online, HALF_A_MINUTE);
+    syncs.await.unwrap();
+    for node in [&one, &other] {
+        node.announce_presence().await.unwrap();
+        assert_eq!(node.presence(alice).message, message);
+    }
+    assert!(one.tells_presence(alice) && !other.tells_presence(alice));
+}
+
+#[tokio::test]
 async fn announcements_come_the_more_rarely_the_more_are_online() {
     let clock = ManualClock::at(Millis(1_000_000));
     let (_folder, users) = fixture(clock.clone());
@@ -123,6 +155,7 @@ async fn among_very_many_records_are_written_rarely_and_the_last_are_not_told_of
         stays: vec![stay],
         message: None,
         last_active: Some(now),
+        by: String::new(),
     };
     let user = |n: u32| UserId::parse(format!("@u{n}:home")).unwrap();
     assert_eq!(board.stretch(), Duration::ZERO);
