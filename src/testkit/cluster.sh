@@ -3,11 +3,17 @@
 # temporary folder that is gone afterwards.
 #
 #   src/testkit/cluster.sh HEARTH COMMAND…      HEARTH: the program, such as target/debug/hearth
+#   src/testkit/cluster.sh HEARTH               only says whether what is needed is installed
+#
+#   HEARTH_CLUSTER_FOLDER  a folder to use instead, which stays: the next cluster in it goes on with what is stored there
+#   HEARTH__…              settings of the nodes
+#   HEARTH_HTTP, HEARTH_HTTPS, HEARTH_CERTIFICATE      where HAProxy listens: see docker/haproxy.cfg
 #
 # The command finds
-#   HEARTH_CLUSTER_URL     http://127.0.0.1:PORT, HAProxy
+#   HEARTH_CLUSTER_URL     HAProxy, http://127.0.0.1:PORT
 #   HEARTH_CLUSTER_NODES   the addresses of the nodes themselves
 #   HEARTH_CLUSTER_PIDS    the processes of all that, those below them left out
+#   HEARTH_CLUSTER_NODE_PIDS   those of the nodes
 #   HEARTH_TEST_POSTGRES   the address of the database server, with the right to make databases
 # Its status is this one's; 77: something that is needed is not installed, and nothing was tried.
 set -uo pipefail
@@ -22,10 +28,12 @@ missing=""
 [ -x "$programs/initdb" ] || missing="$missing postgresql"
 for program in redis-server haproxy; do command -v "$program" >/dev/null || missing="$missing $program"; done
 [ -z "$missing" ] || { echo "not installed:$missing"; exit 77; }
+[ $# -gt 0 ] || exit 0
 
-folder=$(mktemp -d)
+folder=${HEARTH_CLUSTER_FOLDER:-$(mktemp -d)}
+mkdir -p "$folder"
 chmod 711 "$folder"
-mkdir -m 700 "$folder/postgres" "$folder/redis"
+mkdir -p -m 700 "$folder"/{postgres,redis,node1,node2,node3}
 # PostgreSQL refuses to run as root.
 as=()
 if [ "$(id -u)" = 0 ]; then
@@ -37,7 +45,7 @@ finish() {
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
     for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
     [ -z "${postgres:-}" ] || { kill -INT "$postgres" && wait "$postgres"; } 2>/dev/null
-    rm -rf "$folder"
+    [ -n "${HEARTH_CLUSTER_FOLDER:-}" ] || rm -rf "$folder"
 }
 trap finish EXIT
 fail() {
@@ -53,7 +61,9 @@ free = [socket.socket() for _ in range(5)]
 for s in free: s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in free))')
 
-"${as[@]}" "$programs/initdb" --pgdata "$folder/postgres/data" --username hearth --auth trust --encoding UTF8 --no-sync >"$folder/initdb.log" 2>&1 ||
+was_there=$(ls "$folder/postgres")
+[ -n "$was_there" ] ||
+    "${as[@]}" "$programs/initdb" --pgdata "$folder/postgres/data" --username hearth --auth trust --encoding UTF8 --no-sync >"$folder/initdb.log" 2>&1 ||
     fail "no database could be made"
 (cd "$folder/postgres" && exec "${as[@]}" "$programs/postgres" -D "$folder/postgres/data" -k "$folder/postgres" \
     -c listen_addresses= -c max_connections=400 >"$folder/postgres.log" 2>&1) &
@@ -63,25 +73,26 @@ pids+=($!)
 for _ in $(seq 300); do "$programs/pg_isready" --quiet --host "$folder/postgres" && break; sleep 0.1; done
 host=$(printf %s "$folder/postgres" | sed 's#/#%2F#g')
 export HEARTH_TEST_POSTGRES="postgres://hearth@$host/postgres"
-"$programs/createdb" --host "$folder/postgres" --username hearth hearth || fail "PostgreSQL did not start"
+[ -n "$was_there" ] || "$programs/createdb" --host "$folder/postgres" --username hearth hearth || fail "PostgreSQL did not start"
 
-number=0 nodes=""
+number=0 nodes="" node_pids=""
 for node_port in $node_ports; do
     number=$((number + 1))
-    mkdir -m 700 "$folder/node$number"
     HEARTH__SERVER__SIGNING_KEY_FILE="$folder/signing.key" HEARTH__SERVER__CONTROL_SOCKET="$folder/node$number/control.sock" \
         HEARTH__STORE__URL="postgres://hearth@$host/hearth" HEARTH__REDIS__URL="redis://127.0.0.1:$redis_port" \
         HEARTH__LISTEN__ADDRESSES="[\"127.0.0.1:$node_port\"]" HEARTH__LISTEN__BEHIND_PROXY=true \
-        "$hearth" serve --try-it >"$folder/node$number.log" 2>&1 &
-    pids+=($!)
+        "$hearth" serve --try-it >>"$folder/node$number.log" 2>&1 &
+    pids+=($!) node_pids="$node_pids $!"
     curl --silent --fail --retry 60 --retry-delay 1 --retry-connrefused --output /dev/null "http://127.0.0.1:$node_port/health" ||
         fail "node $number did not start"
     export "HEARTH_NODE_$number=127.0.0.1:$node_port"
     nodes="$nodes 127.0.0.1:$node_port"
 done
-HEARTH_HTTP="127.0.0.1:$port" haproxy -db -f "$root/docker/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
+http=${HEARTH_HTTP:-127.0.0.1:$port}
+HEARTH_HTTP=$http haproxy -db -f "$root/docker/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
 pids+=($!)
-export HEARTH_CLUSTER_URL="http://127.0.0.1:$port" HEARTH_CLUSTER_NODES="$nodes" HEARTH_CLUSTER_PIDS="${pids[*]} $postgres"
+export HEARTH_CLUSTER_URL="http://$http" HEARTH_CLUSTER_NODES="$nodes" HEARTH_CLUSTER_PIDS="${pids[*]} $postgres"
+export HEARTH_CLUSTER_NODE_PIDS="$node_pids"
 curl --silent --fail --retry 60 --retry-delay 1 --retry-all-errors --output /dev/null "$HEARTH_CLUSTER_URL/health" || fail "HAProxy did not start"
 "$@"
 result=$?

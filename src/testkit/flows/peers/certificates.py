@@ -41,7 +41,9 @@ def main(folder):
     (folder / "authority.pem").write_bytes(authority.public_bytes(pem))
     (folder / "certificate.pem").write_bytes(certificate.public_bytes(pem))
     form = serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    private = key.private_bytes(pem, form, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(private)
+    (folder / "both.pem").write_bytes(certificate.public_bytes(pem) + private)
 
 
 if __name__ == "__main__":

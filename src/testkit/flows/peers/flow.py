@@ -1,6 +1,6 @@
-"""A server of ours and a Synapse share rooms, and people on both sides talk over matrix-nio.
+"""A server of ours and a Synapse share rooms, and people on both sides talk over matrix-nio: flow.py PROGRAM alone|cluster
 
-Owns: the order of the steps. Must never hold them: those are in steps.py. Exit code 0: every step passed.
+Owns: what runs. Must never hold the steps: those are in steps.py. Exit code 0: every step passed.
 https://spec.matrix.org/latest/server-server-api/
 """
 
@@ -20,14 +20,19 @@ from device import stop_all  # noqa: E402
 from report import Stopped, finish, say  # noqa: E402
 
 
-async def main(program):
+OURS = {"alone": servers.Hearth, "cluster": servers.Cluster}
+
+
+async def main(program, form):
     logging.basicConfig(level=logging.CRITICAL)
     python = str(Path(os.environ["HEARTH_SYNAPSE"]) / "bin" / "python")
     with tempfile.TemporaryDirectory(prefix="hearth-peers-") as folder:
         folder = Path(folder)
+        # PostgreSQL runs as another user.
+        folder.chmod(0o711)
         (folder / "keys").mkdir()
         certificates = servers.certificates(python, folder / "certificates")
-        ours = servers.Hearth(folder / "hearth", certificates, program)
+        ours = OURS[form](folder / "hearth", certificates, program)
         theirs = servers.Synapse(folder / "synapse", certificates, python)
         world = SimpleNamespace(ours=ours, theirs=theirs, store_path=str(folder / "keys"))
         code = 1
@@ -48,4 +53,4 @@ async def main(program):
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(os.path.abspath(sys.argv[1]))))
+    sys.exit(asyncio.run(main(os.path.abspath(sys.argv[1]), sys.argv[2])))

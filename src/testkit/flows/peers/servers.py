@@ -6,10 +6,12 @@ Owns: processes and ports. Must never speak Matrix. Everything listens on loopba
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
+FILTER = "info,ruma_state_res=warn,hearth_rooms=debug,hearth_federation=debug"
 ROOMY = "{per_second: 100000, burst_count: 100000}"
 
 
@@ -42,7 +44,9 @@ class Server:
     async def start(self):
         """Starts the server and waits until it listens."""
         log = (self.folder / "output").open("ab")
-        self._process = subprocess.Popen(self.command(), cwd=self.folder, stdout=log, stderr=log, env=self.environment())
+        self._process = subprocess.Popen(
+            self.command(), cwd=self.folder, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self.environment()
+        )
         for port in (self.port, self.client_port):
             await self._listens(port)
 
@@ -51,8 +55,7 @@ class Server:
 
     async def _listens(self, port):
         for _ in range(1200):
-            if self._process.poll() is not None:
-                raise AssertionError(f"a server ended with {self._process.returncode}: {self.end_of_log()}")
+            self._ended()
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
@@ -61,20 +64,27 @@ class Server:
                 await asyncio.sleep(0.1)
         raise AssertionError(f"a server does not listen: {self.end_of_log()}")
 
+    def _ended(self):
+        if self._process.poll() is not None:
+            raise AssertionError(f"a server ended with {self._process.returncode}: {self.end_of_log()}")
+
     async def stop(self):
         """Ends the server and waits for that."""
         if self._process and self._process.poll() is None:
-            self._process.terminate()
+            self.end()
             await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+    def end(self):
+        """Tells the server to stop."""
+        self._process.terminate()
+
+    def logs(self):
+        """The files that the server writes to."""
+        return [self.folder / "output", self.folder / "log"]
 
     def end_of_log(self):
         """The last lines that the server wrote."""
-        text = ""
-        for name in ("output", "log"):
-            path = self.folder / name
-            if path.exists():
-                text += path.read_text(errors="replace")[-3000:]
-        return text
+        return "".join(path.read_text(errors="replace")[-3000:] for path in self.logs() if path.exists())
 
 
 class Hearth(Server):
@@ -105,12 +115,57 @@ rate_limit = false
 private_addresses = true
 extra_ca_file = {json.dumps(str(certificates / "authority.pem"))}
 [log]
-filter = "info,ruma_state_res=warn,hearth_rooms=debug,hearth_federation=debug"
+filter = "{FILTER}"
 """
         )
 
     def command(self):
         return [self._program, "serve", "--config", "hearth.toml"]
+
+
+class Cluster(Server):
+    """Three nodes of ours behind HAProxy, over PostgreSQL and Redis. Stopped, all of that stops; what is stored stays."""
+
+    def __init__(self, folder, certificates, program):
+        super().__init__(folder)
+        self._program = program
+        self._certificates = certificates
+        self._nodes = folder / "nodes"
+
+    def command(self):
+        script = str(Path(__file__).parents[2] / "cluster.sh")
+        # It goes on until nobody holds its input any more.
+        return [script, self._program, "sh", "-c", 'echo $HEARTH_CLUSTER_NODE_PIDS >nodes; cat']
+
+    def environment(self):
+        return {
+            **os.environ,
+            "HEARTH_CLUSTER_FOLDER": str(self.folder / "cluster"),
+            "HEARTH_HTTP": f"127.0.0.1:{self.client_port}",
+            "HEARTH_HTTPS": f"127.0.0.1:{self.port}",
+            "HEARTH_CERTIFICATE": str(self._certificates / "both.pem"),
+            "HEARTH__SERVER__NAME": self.name,
+            "HEARTH__FEDERATION__PRIVATE_ADDRESSES": "true",
+            "HEARTH__FEDERATION__EXTRA_CA_FILE": str(self._certificates / "authority.pem"),
+            "HEARTH__LOG__FILTER": FILTER,
+        }
+
+    async def start(self):
+        self._nodes.unlink(missing_ok=True)
+        await super().start()
+        while not self._nodes.exists():
+            self._ended()
+            await asyncio.sleep(0.1)
+
+    def end(self):
+        self._process.stdin.close()
+
+    def kill_node(self):
+        """Ends the first node, as a loss of power would."""
+        os.kill(int(self._nodes.read_text().split()[0]), signal.SIGKILL)
+
+    def logs(self):
+        return super().logs() + sorted((self.folder / "cluster").glob("*.log"))
 
 
 class Synapse(Server):
@@ -147,6 +202,7 @@ trusted_key_servers: []
 allow_public_rooms_over_federation: true
 enable_registration: true
 enable_registration_without_verification: true
+modules: [{{module: policing.PolicyServer, config: {{}}}}]
 federation: {{destination_min_retry_interval: 1s, destination_retry_multiplier: 1, destination_max_retry_interval: 2s}}
 rc_message: {ROOMY}
 rc_registration: {ROOMY}
@@ -166,7 +222,16 @@ rc_presence: {{per_user: {ROOMY}}}
         subprocess.run(self.command() + list(arguments), cwd=self.folder, check=True, env=self.environment(), capture_output=True)
 
     def environment(self):
-        return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+
+    def policed(self):
+        """What the policy server in it was asked: for each event who sent it, what it says, and whether it was refused."""
+        asked = self.folder / "asked"
+        return [json.loads(line) for line in asked.read_text().splitlines()] if asked.exists() else []
+
+    def policy(self):
+        """The content of the event that puts a room under that policy server."""
+        return {"via": self.name, "public_keys": {"ed25519": (self.folder / "policy_key").read_text()}}
 
     def command(self):
         return [self._python, "-m", "synapse.app.homeserver", "-c", "homeserver.yaml"]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from device import Person
 from nio import RoomPreset
-from report import equal, granted, holds, step, until
+from report import equal, granted, holds, refused, step, until
 
 ENCRYPTED = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
 VERSIONS = ("9", "10", "11", "12")
@@ -27,8 +27,11 @@ async def play(world):
     await step("receipts are seen on the other side", receipts(world))
     await step("who is there is seen on the other side", presence(world))
     await step("profiles, aliases and public rooms of the other server are found", looked_up(world))
+    await step("events are signed by the policy server of their room, or refused", policed(world))
     await step(f"bob reads back {OLD} messages from before he came", history(world, ours=True))
     await step(f"alice reads back {OLD} messages from before she came", history(world, ours=False))
+    if hasattr(world.ours, "kill_node"):
+        await step("one of our nodes is killed, and they go on talking", node_killed(world))
     await step("what was said while Synapse was away comes when it is back", away(world, world.theirs))
     await step("what was said while our server was away comes when it is back", away(world, world.ours))
     await step("a room is replaced, and both are in the new one", upgraded(world))
@@ -151,6 +154,24 @@ async def looked_up(world):
     holds("the room is listed", any(room.get("name") == "Lobby" for room in listed["chunk"]), listed)
 
 
+async def policed(world):
+    """The policy server is on Synapse, which sends on what bob says without asking it."""
+    alice, bob = world.alice, world.bob
+    room_id = await shared(alice, bob, preset=RoomPreset.private_chat, room_version="12")
+    granted("policy", await alice.client.room_put_state(room_id, "m.room.policy", world.theirs.policy()))
+    await talk(alice, bob, room_id, "fine")
+    path = f"/v3/rooms/{quote(room_id)}/send/m.room.message/spam"
+    refused("spam", await alice.request("PUT", path, {"msgtype": "m.text", "body": "spam"}), "M_FORBIDDEN")
+    spam = await bob.says(room_id, "spam")
+    await talk(bob, alice, room_id, "fine again")
+    holds("alice does not see what was refused", alice.event(room_id, spam) is None, alice.event(room_id, spam))
+    asked = world.theirs.policed()
+    for device in (alice, bob):
+        for text in (f"fine, says {device.name}", f"fine again, says {device.name}"):
+            holds(f'"{text}" was signed once', asked.count([device.user_id, text, False]) == 1, asked)
+        holds("spam was refused", [device.user_id, "spam", True] in asked, asked)
+
+
 async def history(world, ours):
     host, guest = sides(world, ours)
     status, made = await host.request("POST", "/v3/createRoom", {"preset": "public_chat", "room_alias_name": "old"})
@@ -175,6 +196,14 @@ async def history(world, ours):
     equal("what is missing", [body for body in wanted if body not in seen][:20], [])
     equal("what is out of place", [pair for pair in zip(seen, wanted) if pair[0] != pair[1]][:20], [])
     equal("how much was read back", len(seen), OLD)
+
+
+async def node_killed(world):
+    """Whatever that node was about to send or had begun to receive is taken over by the others."""
+    world.ours.kill_node()
+    for number in range(5):
+        await talk(world.alice, world.bob, world.last, f"with a node less {number}")
+    await invited(world, "12", ours=False)
 
 
 async def away(world, server):
