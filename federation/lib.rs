@@ -28,6 +28,7 @@ mod membership;
 mod openid;
 mod origins;
 pub mod outbound;
+mod policy;
 mod query;
 pub mod reach;
 mod remote;
@@ -115,6 +116,7 @@ fn endpoints() -> Routes {
         .merge(query::routes())
         .merge(membership::routes())
         .merge(thirdparty::routes())
+        .merge(policy::routes())
         .merge(event::routes())
         .merge(authorization::routes())
         .merge(backfill::routes())

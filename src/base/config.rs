@@ -56,6 +56,8 @@ pub struct Config {
     pub presence: Presence,
     /// Other servers.
     pub federation: Federation,
+    /// What this server says of events in rooms that ask it.
+    pub policy_server: PolicyServer,
 }
 
 /// Section `[server]`.
@@ -354,6 +356,31 @@ impl Default for Federation {
             private_addresses: false,
             extra_ca_file: None,
             key_servers: Vec::new(),
+        }
+    }
+}
+
+/// Section `[policy_server]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyServer {
+    /// Whether rooms can ask this server about events.
+    pub enabled: bool,
+    /// Regular expressions of user ids whose events are refused.
+    pub refuse_senders: Vec<String>,
+    /// Regular expressions of texts in the content of events that are refused.
+    pub refuse_words: Vec<String>,
+    /// How many users one event may mention.
+    pub max_mentions: usize,
+}
+
+impl Default for PolicyServer {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            refuse_senders: Vec::new(),
+            refuse_words: Vec::new(),
+            max_mentions: 50,
         }
     }
 }

@@ -8,6 +8,7 @@ use http::Method;
 use crate::routes::Routes;
 
 mod discover_homeserver;
+mod discover_policy_server;
 mod discover_support;
 mod get_capabilities;
 mod get_supported_versions;
@@ -25,6 +26,7 @@ pub(crate) fn routes() -> Routes {
             "/.well-known/matrix/support",
             discover_support::discover_support,
         )
+        .open(discover_policy_server::discover_policy_server)
         .user(get_capabilities::get_capabilities)
         .open(get_supported_versions::get_supported_versions)
 }

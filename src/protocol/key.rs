@@ -13,7 +13,9 @@ use ruma::{
     signatures::{KeyPair, Signature},
 };
 
-use crate::errors::Malformed;
+use sha2::{Digest as _, Sha256};
+
+use crate::{errors::Malformed, policy::POLICY_KEY_ID};
 
 /// Reads keys with and without padding, as the specification recommends, and writes them without. Bits beyond the last
 /// byte are ignored, since the specification's own test key has some.
@@ -82,6 +84,18 @@ impl SigningKey {
                 Malformed::format("the seed of the signing key is not 32 bytes in base64")
             })?;
         Self::generate(server, &format!("ed25519:{name}"), seed)
+    }
+
+    /// The key with which the server signs as the policy server of rooms. It follows from this one, so that there is nothing
+    /// more to keep, and tells nothing of it.
+    ///
+    /// # Errors
+    /// As [`SigningKey::generate`].
+    pub fn for_policy(&self) -> Result<Self, Malformed> {
+        let mut seed = Sha256::new();
+        seed.update(b"Hearth policy server key\0");
+        seed.update(self.pair.to_bytes());
+        Self::generate(&self.server, POLICY_KEY_ID, seed.finalize().into())
     }
 
     /// The text form that [`SigningKey::from_text`] reads. It is the secret itself.

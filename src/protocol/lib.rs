@@ -45,7 +45,7 @@ pub use draft::{Draft, seal};
 pub use errors::{BadSignature, Denied, Fault, Malformed, Unresolved};
 pub use key::SigningKey;
 pub use pdu::{Depth, MAX_EVENT_BYTES, MAX_FIELD_BYTES, Pdu};
-pub use policy::{POLICY_KEY_ID, PolicyServer, needs_policy};
+pub use policy::{POLICY_KEY_ID, PolicyServer, needs_policy, policy_signature};
 pub use power::{Level, PowerLevels};
 pub use redaction::{may_redact, redact};
 pub use resolution::{

@@ -8,7 +8,10 @@ use ruma::{
     events::room::policy::{POLICY_SERVER_ED25519_SIGNING_KEY_ID, RoomPolicyEventContent},
 };
 
-use crate::{errors::Malformed, pdu::Pdu, redaction::without_stray_invite, version::RoomVersion};
+use crate::{
+    errors::Malformed, key::SigningKey, pdu::Pdu, redaction::without_stray_invite,
+    signature::countersign, version::RoomVersion,
+};
 
 /// Under which id a policy server's signature stands. No server publishes a key of this id.
 pub const POLICY_KEY_ID: &str = POLICY_SERVER_ED25519_SIGNING_KEY_ID;
@@ -69,6 +72,24 @@ impl PolicyServer {
         own.insert(POLICY_KEY_ID.to_owned(), signature.into());
         Ok(Pdu::from_object(&object, version)?.marked_rejected(pdu.is_rejected()))
     }
+}
+
+/// The signature with which a policy server recommends an event. `key` is its own, of the id [`POLICY_KEY_ID`].
+///
+/// # Errors
+/// `Malformed` when the event cannot be signed, for example since it would be too large.
+pub fn policy_signature(
+    pdu: &Pdu,
+    version: RoomVersion,
+    key: &SigningKey,
+) -> Result<String, Malformed> {
+    let signed = countersign(pdu, version, key)?.object()?;
+    let own = |object: &CanonicalJsonObject, name: &str| object.get(name).cloned();
+    own(&signed, "signatures")
+        .and_then(|all| own(all.as_object()?, key.server().as_str()))
+        .and_then(|own_ones| own(own_ones.as_object()?, POLICY_KEY_ID))
+        .and_then(|signature| signature.as_str().map(str::to_owned))
+        .ok_or_else(|| Malformed::format("the event was not signed"))
 }
 
 /// Whether a room's policy server is to be asked about an event.

@@ -12,7 +12,7 @@
 //! | the state of a room | `state.rs`, `snapshot.rs` |
 //! | who may see what | `visibility.rs` |
 //! | what a node remembers, and forgets when another one changes it | `known_events.rs`, `known_rooms.rs`, `known_locals.rs` |
-//! | the policy server of a room | `policy.rs` |
+//! | the policy server of a room; this server as one | `policy.rs`, `policing.rs` |
 //! | which rooms are used before their members are known | `partial.rs`, `receive/complete.rs`, `receive/replay.rs` |
 //! | how a room goes | `purge.rs` |
 //! | what is found by its words | `search.rs` |
@@ -41,6 +41,7 @@ mod outgoing;
 mod partial;
 mod place;
 mod plan;
+mod policing;
 mod policy;
 mod purge;
 mod queue;
@@ -76,6 +77,7 @@ pub use known_rooms::UserRooms;
 pub use member::{Member, Membership};
 pub use outgoing::{Outgoing, TOPIC_OUTGOING};
 pub use place::{NoPlace, Place};
+pub use policing::{Policy, Verdict};
 pub use purge::PurgeStep;
 pub use receipt::{Receipt, ReceiptThread};
 pub use receive::{

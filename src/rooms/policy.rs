@@ -37,8 +37,14 @@ impl Rooms {
         if !needs_policy(&pdu) || server.recommends(&pdu, version) {
             return Ok(pdu);
         }
-        let asked = self.remote()?.recommend(server.server(), &pdu);
-        let signed = server.add(&pdu, version, asked.await?)?;
+        let signature = match server.server() == self.server_name() {
+            true => self.recommend_here(&pdu, version)?,
+            false => {
+                let asked = self.remote()?.recommend(server.server(), &pdu);
+                asked.await?
+            }
+        };
+        let signed = server.add(&pdu, version, signature)?;
         match server.recommends(&signed, version) {
             true => Ok(signed),
             false => Err(Error::forbidden(

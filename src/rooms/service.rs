@@ -17,6 +17,7 @@ use crate::{
     known_events::KnownEvents,
     known_locals::KnownLocals,
     known_rooms::KnownRooms,
+    policing::Policy,
     queue::Queues,
     receive::{Backlog, Workers},
     state::{Root, StateTree},
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) known_locals: KnownLocals,
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
+    /// What this server says of events as a policy server, if it is one.
+    pub(crate) policy: OnceLock<Policy>,
     pub(crate) workers: Workers,
     /// What was taken over and is not worked off.
     pub(crate) backlog: Backlog,
@@ -101,6 +104,7 @@ impl Rooms {
             known_read: KnownRead::default(),
             known_locals: KnownLocals::default(),
             remote: OnceLock::new(),
+            policy: OnceLock::new(),
             workers: Workers::default(),
             backlog: Backlog::default(),
             joined_partially: Notify::new(),

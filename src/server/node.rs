@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::Router;
 use hearth_base::{
     Clock, Rng, SystemClock, SystemRng,
-    config::{Config, RegistrationMode},
+    config::{self, Config, RegistrationMode},
 };
 use hearth_client_api::{App, Notices, RateLimit, Registration, Services, Settings, Support};
 use hearth_federation::{
@@ -16,7 +16,7 @@ use hearth_federation::{
     reach::{DenyList, Names, Peers, SystemNames},
 };
 use hearth_protocol::{RoomVersion, SigningKey};
-use hearth_rooms::Rooms;
+use hearth_rooms::{Policy, Rooms};
 use hearth_store::{Replay, Store, leases::Leases};
 use hearth_sync::Sync;
 use hearth_users::Users;
@@ -108,6 +108,9 @@ impl Node {
         );
         if let Some(peers) = &peers {
             rooms.connect(Arc::new(peers.clone()));
+        }
+        if config.policy_server.enabled {
+            rooms.serve_policy(policy(&config.policy_server, &key)?);
         }
         let users = Users::new(
             store.clone(),
@@ -262,6 +265,19 @@ impl Node {
     pub async fn close(&self) -> Result<(), Error> {
         Ok(self.store.engine().close().await?)
     }
+}
+
+/// What this server says of events as a policy server, as the operator wants it.
+fn policy(wanted: &config::PolicyServer, key: &SigningKey) -> Result<Policy, Error> {
+    let (senders, words) = (&wanted.refuse_senders, &wanted.refuse_words);
+    let key = key
+        .for_policy()
+        .map_err(|e| Error::refused(e.to_string()))?;
+    Policy::new(key, senders, words, wanted.max_mentions).map_err(|e| {
+        Error::refused(format!(
+            "an expression in `policy_server.refuse_senders` or `refuse_words` cannot be understood: {e}"
+        ))
+    })
 }
 
 /// The way to other servers, as the operator wants it.

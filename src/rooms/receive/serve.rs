@@ -26,6 +26,9 @@ const MAX_LOOKED_AT: usize = 500;
 /// How many events vouch for a state at most, as far as they are given.
 const MAX_CHAIN: usize = 300_000;
 
+/// How many events are looked at for one that put a server out.
+const MAX_NAMED: usize = 20;
+
 /// How many events are read together.
 const TOGETHER: usize = 256;
 
@@ -54,6 +57,35 @@ impl Rooms {
             return Err(Error::forbidden("your server is not in the room"));
         }
         Ok(head)
+    }
+
+    /// As [`Rooms::head_for`], also for a server whose user one of the events put out: it may learn what led to that.
+    async fn head_for_ousted(
+        &self,
+        view: &View,
+        origin: &ServerName,
+        room_id: &RoomId,
+        events: &[OwnedEventId],
+    ) -> Result<Head, Error> {
+        let member = self.head_for(view, origin, room_id).await;
+        let Err(Error::Forbidden(_)) = &member else {
+            return member;
+        };
+        for id in events.iter().take(MAX_NAMED) {
+            let Some(event) = self.event(view, id).await? else {
+                continue;
+            };
+            let pdu = &event.pdu;
+            let user = pdu.state_key().and_then(|user| UserId::parse(user).ok());
+            if pdu.event_type() == "m.room.member"
+                && pdu.room_id() == room_id
+                && !pdu.is_rejected()
+                && user.is_some_and(|user| user.server_name() == origin)
+            {
+                return self.served_head(view, origin, room_id).await;
+            }
+        }
+        member
     }
 
     /// As [`Rooms::head_for`], for a server that need not be in the room.
@@ -109,7 +141,7 @@ impl Rooms {
         Ok(StateOf { state, auth_chain })
     }
 
-    /// What vouches for an event, recursively.
+    /// What vouches for an event, recursively. Who was put out with it may ask, too.
     ///
     /// # Errors
     /// As [`Rooms::head_for`]; `NotFound` when the event is not known.
@@ -120,7 +152,8 @@ impl Rooms {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        self.head_for(view, origin, room_id).await?;
+        self.head_for_ousted(view, origin, room_id, &[event_id.to_owned()])
+            .await?;
         let event = self.event_of(view, room_id, event_id).await?;
         self.auth_chain(view, &[event]).await
     }
@@ -204,7 +237,8 @@ impl Rooms {
         Err(Error::not_found("there is no event on that side"))
     }
 
-    /// The events that lie between `earliest` and `latest`, oldest first, `limit` at most.
+    /// The events that lie between `earliest` and `latest`, oldest first, `limit` at most. Who was put out with one of the
+    /// latest may ask, too.
     ///
     /// # Errors
     /// As [`Rooms::head_for`].
@@ -216,7 +250,7 @@ impl Rooms {
         (earliest, latest): (&[OwnedEventId], &[OwnedEventId]),
         limit: usize,
     ) -> Result<Vec<Pdu>, Error> {
-        let head = self.head_for(view, origin, room_id).await?;
+        let head = self.head_for_ousted(view, origin, room_id, latest).await?;
         let mut seen: HashSet<OwnedEventId> = earliest.iter().chain(latest).cloned().collect();
         let mut starts = Vec::new();
         for id in latest {

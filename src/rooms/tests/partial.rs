@@ -447,3 +447,31 @@ async fn who_was_invited_before_this_server_came_in_is_counted() {
     joined.unwrap();
     assert_eq!(counts(&all.home).await, (4, 1));
 }
+
+#[tokio::test]
+async fn who_is_put_out_learns_what_led_to_it() {
+    let all = Neighbours::with_alice().await;
+    all.complete().await;
+    let topic = to_raw_value(&json!({ "topic": "no aliens" })).unwrap();
+    let topic = NewEvent::state(all.room.clone(), far("ann"), "m.room.topic", "", topic);
+    let topic = all.far.rooms.send(topic).await.unwrap();
+    let ban = MemberChange::of(all.room.clone(), far("ann"), user("alice"), Act::Ban);
+    let ban = all.far.rooms.change_membership(ban).await.unwrap();
+    // Only the ban arrives.
+    let view = all.far.view().await;
+    let ban = all.far.rooms.event(&view, &ban).await.unwrap().unwrap();
+    all.take(&ban.pdu).await;
+    assert!(!all.stored(&topic).await.is_outlier());
+    assert!(!all.is_joined(&user("alice")).await);
+    // That is all: what comes later is none of its business.
+    let text = to_raw_value(&json!({ "msgtype": "m.text", "body": "gone" })).unwrap();
+    let later = NewEvent::message(all.room.clone(), far("ann"), "m.room.message", text);
+    let later = all.far.rooms.send(later).await.unwrap();
+    let (view, home) = (all.far.view().await, server_name!("home"));
+    let asked = all
+        .far
+        .rooms
+        .missing_events_for(&view, home, &all.room, (&[], &[later]), 10)
+        .await;
+    assert!(is_forbidden(&asked));
+}

@@ -2,24 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use hearth_protocol::{Pdu, PolicyServer, SigningKey, countersign};
+use hearth_protocol::{PolicyServer, SigningKey, countersign, federation_json, policy_signature};
 use ruma::server_name;
 use serde_json::json;
 
-use super::receiving::Shared;
-use crate::Error;
+use super::receiving::{Made, Shared};
+use crate::{Error, Policy, Verdict};
 
 /// The key of the policy server, which is the other server.
 fn key() -> SigningKey {
     SigningKey::generate(server_name!("away"), "ed25519:policy_server", [5; 32]).unwrap()
-}
-
-/// The signature of the policy server on an event.
-fn signature(pdu: &Pdu, version: hearth_protocol::RoomVersion) -> String {
-    let signed = countersign(pdu, version, &key()).unwrap();
-    let json: serde_json::Value = serde_json::from_str(signed.json()).unwrap();
-    let signature = &json["signatures"]["away"]["ed25519:policy_server"];
-    signature.as_str().unwrap().to_owned()
 }
 
 /// A room whose policy server signs what it is asked for, if `agrees`.
@@ -33,7 +25,9 @@ async fn guarded(agrees: bool) -> Shared {
     assert_eq!(shared.away.asked_for_policy.load(Ordering::Relaxed), 0);
     let version = shared.head().await.version;
     if agrees {
-        *shared.away.policy.lock() = Some(Box::new(move |pdu| signature(pdu, version)));
+        *shared.away.policy.lock() = Some(Box::new(move |pdu| {
+            policy_signature(pdu, version, &key()).unwrap()
+        }));
     }
     shared
 }
@@ -128,4 +122,73 @@ async fn a_server_that_is_not_in_the_room_or_a_policy_without_a_key_guards_nothi
         shared.house.say(&shared.room, "alice", "free").await;
     }
     assert_eq!(shared.away.asked_for_policy.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn this_server_may_be_the_one_who_is_asked() {
+    let shared = Shared::open().await;
+    let (rooms, away) = (&shared.house.rooms, server_name!("away"));
+    let message = shared.message("from elsewhere", &[]).await;
+    let judged = rooms.judge_for(away, &federation_json(&message)).await;
+    assert!(matches!(judged, Err(Error::NotFound(_))));
+    assert!(rooms.policy_key().is_none());
+
+    let key = SigningKey::generate(server_name!("home"), "ed25519:1", [3; 32]).unwrap();
+    let policy = key.for_policy().unwrap();
+    let public = policy.verify_key();
+    assert_ne!(public, key.verify_key());
+    let listed = |expressions: &[&str]| expressions.iter().map(ToString::to_string).collect();
+    let (senders, words): (Vec<_>, Vec<_>) = (listed(&["^@bad"]), listed(&["(?i)free money"]));
+    Policy::new(key.for_policy().unwrap(), &listed(&["("]), &[], 2).unwrap_err();
+    rooms.serve_policy(Policy::new(policy, &senders, &words, 2).unwrap());
+    assert_eq!(rooms.policy_key(), Some(public.clone()));
+    let content = json!({ "via": "home", "public_keys": { "ed25519": public } });
+    let set = shared
+        .house
+        .set(&shared.room, "alice", "m.room.policy", content);
+    set.await.unwrap();
+
+    let said = shared.house.say(&shared.room, "alice", "fine").await;
+    let event = shared.stored(&said).await.unwrap();
+    let server = named(&shared).await;
+    assert!(server.recommends(&event.pdu, event.version));
+    let mentions = |count| {
+        let users: Vec<_> = (0..count).map(|n| format!("@u{n}:home")).collect();
+        json!({ "body": "you", "m.mentions": { "user_ids": users } })
+    };
+    let refused = [
+        json!({ "body": "hello", "format": { "deep": ["take FREE money"] } }),
+        mentions(3),
+    ];
+    for content in refused {
+        let send = shared
+            .house
+            .send(&shared.room, "alice", "m.room.message", content);
+        assert!(matches!(send.await, Err(Error::Forbidden(_))));
+    }
+    let send = shared
+        .house
+        .send(&shared.room, "alice", "m.room.message", mentions(2));
+    send.await.unwrap();
+    assert_eq!(shared.away.asked_for_policy.load(Ordering::Relaxed), 0);
+
+    let Ok(Verdict::Signed(signature)) = rooms.judge_for(away, &federation_json(&message)).await
+    else {
+        panic!("it is not signed");
+    };
+    let signed = server.add(&message, event.version, signature).unwrap();
+    assert!(server.recommends(&signed, event.version));
+    let spam = shared.message("free money", &[]).await;
+    let judged = rooms.judge_for(away, &federation_json(&spam)).await;
+    assert!(matches!(judged, Ok(Verdict::Refused(_))));
+    let made = Made {
+        event_type: "m.room.policy",
+        state_key: Some(""),
+        content: json!({}),
+        after: &[],
+        names: &[],
+    };
+    let own = federation_json(&shared.make(made).await);
+    let judged = rooms.judge_for(away, &own).await;
+    assert!(matches!(judged, Err(Error::Refused { .. })));
 }

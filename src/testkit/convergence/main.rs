@@ -10,6 +10,7 @@
 //! | `world.rs` | the servers and what is on its way |
 //! | `link.rs` | how one asks another |
 //! | `acts.rs` | what users do |
+//! | `explain.rs` | where two servers parted |
 //! | `forge.rs` | what a hostile server makes up |
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#room-state-resolution>
@@ -20,11 +21,15 @@
 )]
 
 mod acts;
+mod explain;
 mod forge;
 mod link;
 mod world;
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+};
 
 use ruma::OwnedEventId;
 
@@ -175,55 +180,73 @@ async fn compute_again(world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All servers that are in the room as the first one sees it have to hold the same state.
+/// Servers that see each other in the room have to hold the same state. One that was put out and could not be told of it, since a
+/// partition lasted, goes on alone.
 async fn compare(world: &World, hostile: Option<usize>, is_told: bool) -> Result<(), Failure> {
-    let mut reference: Option<(usize, State)> = None;
-    for peer in 0..world.peers.len() {
-        if Some(peer) == hostile || !is_in(world, peer).await? {
-            continue;
+    let honest: Vec<usize> = (0..world.peers.len())
+        .filter(|peer| Some(*peer) != hostile)
+        .collect();
+    let mut states = BTreeMap::new();
+    for peer in &honest {
+        if world.member_of(*peer).await?.is_some() {
+            states.insert(*peer, state_of(world, *peer).await?);
         }
-        let own = state_of(world, peer).await?;
-        let Some((first, state)) = &reference else {
-            reference = Some((peer, own));
-            continue;
-        };
-        if *state != own {
-            let mut text = format!(
-                "{} and {} differ",
-                world.peers[*first].name, world.peers[peer].name
-            );
-            for key in state.keys().chain(own.keys()) {
-                if state.get(key) != own.get(key) {
-                    text += &format!("; {key:?}: {:?} and {:?}", state.get(key), own.get(key));
-                }
+    }
+    let mut compared = 0;
+    for (one, state) in &states {
+        for (two, other) in states.range(one + 1..) {
+            if !share(world, *one, *two).await? {
+                continue;
             }
-            return Err(text.into());
+            compared += 1;
+            if state != other {
+                if is_told {
+                    explain::explain(world, *one, *two).await?;
+                }
+                return Err(told(world, (*one, state), (*two, other)).into());
+            }
         }
     }
     if is_told {
-        println!(
-            "the same state everywhere, of {} entries",
-            reference.map_or(0, |(_, state)| state.len())
-        );
+        println!("the same state in {compared} pairs of servers");
     }
     Ok(())
 }
 
-/// Whether every server that has users in the room, as it sees it itself, sees this one in it.
-async fn is_in(world: &World, peer: usize) -> Result<bool, Failure> {
-    if world.member_of(peer).await?.is_none() {
-        return Ok(false);
-    }
-    for number in 0..USERS {
-        let user = world.user(peer, number)?;
-        for other in 0..world.peers.len() {
-            let counts = other != peer && world.member_of(other).await?.is_some();
-            if counts && world.is_joined(other, &user).await? {
-                return Ok(true);
-            }
+fn told(world: &World, (one, state): (usize, &State), (two, other): (usize, &State)) -> String {
+    let names = (&world.peers[one].name, &world.peers[two].name);
+    let mut text = format!("{} and {} differ", names.0, names.1);
+    let keys: BTreeSet<_> = state.keys().chain(other.keys()).collect();
+    for key in keys {
+        if state.get(key) != other.get(key) {
+            text += &format!("; {key:?}: {:?} and {:?}", state.get(key), other.get(key));
         }
     }
-    // Alone in the room, or nobody else thinks that it is there.
+    text
+}
+
+/// Whether two servers see each other in the room.
+async fn share(world: &World, one: usize, two: usize) -> Result<bool, Failure> {
+    Ok(sees(world, one, two).await? && sees(world, two, one).await?)
+}
+
+/// Whether a server sees another in the room.
+async fn sees(world: &World, peer: usize, other: usize) -> Result<bool, Failure> {
+    for number in 0..USERS {
+        if world.is_joined(peer, &world.user(other, number)?).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a server and another one see each other in the room.
+async fn is_in(world: &World, peer: usize) -> Result<bool, Failure> {
+    for other in 0..world.peers.len() {
+        if other != peer && share(world, peer, other).await? {
+            return Ok(true);
+        }
+    }
     Ok(false)
 }
 
