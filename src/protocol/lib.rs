@@ -49,7 +49,8 @@ pub use policy::{POLICY_KEY_ID, PolicyServer, needs_policy, policy_signature};
 pub use power::{Level, PowerLevels};
 pub use redaction::{may_redact, redact};
 pub use resolution::{
-    MAX_AUTH_EVENTS, StateMap, auth_chain, auth_chains, conflicted_subgraph, resolve, resolve_whole,
+    Conflict, MAX_AUTH_EVENTS, StateMap, auth_chain, auth_chains, conflicted_subgraph, resolve,
+    resolve_conflict, resolve_whole,
 };
 pub use signature::{
     PublicKeys, countersign, reference_hash, required_signatures, sign_json, verify_content_hash,

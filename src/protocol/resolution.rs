@@ -4,6 +4,7 @@
 //! Specification: <https://spec.matrix.org/latest/rooms/v2/#state-resolution>,
 //! <https://spec.matrix.org/latest/rooms/v12/#state-resolution>, <https://spec.matrix.org/latest/rooms/v1/#state-resolution>
 
+mod conflict;
 mod first;
 
 use std::{
@@ -19,6 +20,8 @@ use ruma::{
 };
 
 use crate::{errors::Unresolved, pdu::Pdu, version::RoomVersion};
+
+pub use conflict::{Conflict, resolve_conflict};
 
 /// A room state: type and state key to event id.
 pub type StateMap = HashMap<(String, String), OwnedEventId>;

@@ -8,7 +8,7 @@ use ruma::{
     RoomVersionId,
     room_version_rules::{
         EventIdFormatVersion, EventsReferenceFormatVersion, RoomVersionDisposition,
-        RoomVersionRules,
+        RoomVersionRules, StateResolutionVersion,
     },
 };
 
@@ -80,6 +80,11 @@ impl RoomVersion {
     /// Whether an event carries its own id (versions 1 and 2) instead of being named by its hash.
     pub fn has_explicit_event_ids(self) -> bool {
         matches!(self.rules().event_id_format, EventIdFormatVersion::V1)
+    }
+
+    /// Whether states are resolved by the first algorithm (version 1).
+    pub fn has_first_resolution(self) -> bool {
+        !matches!(self.rules().state_res, StateResolutionVersion::V2(_))
     }
 
     /// Whether `prev_events` and `auth_events` are pairs of id and hash (versions 1 and 2).

@@ -114,23 +114,42 @@ impl Rooms {
         view: &View,
         ids: impl IntoIterator<Item = impl AsRef<EventId>>,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let (events, store) = (&self.0.events, &self.0.store);
         let ids: Vec<OwnedEventId> = ids.into_iter().map(|id| id.as_ref().to_owned()).collect();
-        let mut found: Vec<_> = ids.iter().map(|id| events.get(store, id)).collect();
+        let found = self.found_events(view, &ids, true).await?;
+        let missing = |id: &OwnedEventId| Error::corrupt(format!("the event {id} is missing"));
+        let events = found.into_iter().zip(&ids);
+        events
+            .map(|(event, id)| event.ok_or_else(|| missing(id)))
+            .collect()
+    }
+
+    /// As [`Rooms::event`], of several events at once, in the order asked for. A walk over very many does not have them
+    /// remembered.
+    pub(crate) async fn found_events(
+        &self,
+        view: &View,
+        ids: impl IntoIterator<Item = &OwnedEventId>,
+        remember: bool,
+    ) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
+        let (events, store) = (&self.0.events, &self.0.store);
+        let ids: Vec<&OwnedEventId> = ids.into_iter().collect();
+        let is_seen = |event: &Arc<StoredEvent>| event.position <= view.position();
+        let known = ids.iter().map(|id| events.get(store, id).filter(is_seen));
+        let mut found: Vec<_> = known.collect();
         let missing: Vec<_> = (0..ids.len()).filter(|i| found[*i].is_none()).collect();
         if !missing.is_empty() {
             let keys: Vec<_> = missing.iter().map(|i| ids[*i].as_str()).collect();
             let records = view.get_many(&EVENTS, keys).await?;
             for (index, record) in missing.into_iter().zip(records) {
-                let record = record.ok_or_else(|| {
-                    Error::corrupt(format!("the event {} is missing", ids[index]))
-                })?;
+                let Some(record) = record else { continue };
                 let event = record.read_as(ids[index].clone())?;
-                events.note(ids[index].clone(), view.moment(), event.clone());
+                if remember {
+                    events.note(ids[index].clone(), view.moment(), event.clone());
+                }
                 found[index] = Some(event);
             }
         }
-        Ok(found.into_iter().flatten().collect())
+        Ok(found)
     }
 
     /// The event that an index names.

@@ -9,6 +9,8 @@
 //! | `accept.rs` | the plan of an event that came in: its mark, the heads |
 //! | `alarm.rs` | noticing that the state of a room went back |
 //! | `resolve.rs` | the state where branches meet |
+//! | `agreed.rs` | what vouches for entries on which branches agree |
+//! | `difference.rs` | what vouches for some branches and not for all |
 //! | `stage.rs` | what was taken over from other servers and is not yet worked off |
 //! | `backlog.rs` | how much of that there may be |
 //! | `work.rs` | working that off, room by room |
@@ -29,10 +31,12 @@
 
 mod accept;
 mod address;
+mod agreed;
 mod alarm;
 mod backfill;
 mod backlog;
 mod complete;
+mod difference;
 mod heal;
 mod history;
 mod invite;
@@ -54,6 +58,7 @@ mod work;
 
 pub(crate) use accept::{REDACTIONS_AHEAD, Received};
 pub use address::AddressInvite;
+pub(crate) use agreed::KnownVouchers;
 pub use alarm::Alarm;
 pub(crate) use backlog::Backlog;
 pub use heal::{Walk, heads_of};
@@ -64,6 +69,8 @@ pub(crate) use recompute::ASIDE;
 pub use recompute::Recomputed;
 pub(crate) use replay::Piece;
 pub use resident::{Admitted, Draft};
+#[cfg(test)]
+pub(crate) use resolve::Resolution;
 pub use serve::StateOf;
 pub use stage::Transaction as RemoteTransaction;
 pub(crate) use stage::{STAGED, STAGED_IDS};

@@ -19,7 +19,7 @@ use crate::{
     known_rooms::KnownRooms,
     policing::Policy,
     queue::Queues,
-    receive::{Backlog, Workers},
+    receive::{Backlog, KnownVouchers, Workers},
     state::{Root, StateTree},
     tail::Tails,
     unread::KnownRead,
@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) known_shared: Cache<(u64, Root), bool>,
     pub(crate) known_read: KnownRead,
     pub(crate) known_locals: KnownLocals,
+    pub(crate) vouchers: KnownVouchers,
     /// The way to other servers, once there is one.
     pub(crate) remote: OnceLock<Arc<dyn Remote>>,
     /// What this server says of events as a policy server, if it is one.
@@ -103,6 +104,7 @@ impl Rooms {
             known_shared: Cache::new(KNOWN_SHARED),
             known_read: KnownRead::default(),
             known_locals: KnownLocals::default(),
+            vouchers: KnownVouchers::default(),
             remote: OnceLock::new(),
             policy: OnceLock::new(),
             workers: Workers::default(),

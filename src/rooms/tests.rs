@@ -18,6 +18,7 @@ mod receiving;
 mod recomputing;
 mod redaction;
 mod resident;
+mod resolving;
 mod restricted;
 mod seeing;
 
