@@ -62,11 +62,12 @@ impl SystemNames {
     }
 }
 
-/// Several name servers are asked at once, and one may know names that another does not: that of a container's own network,
-/// say, beside that of the machine. So a name is not there only if no one has it, however quick the first to say so was.
+/// Several name servers are asked at once, and the first may know names that the others do not: that of a container's own
+/// network, say, before that of the machine. So a name is not there if the first says so, or no one has it; however quick another
+/// was to deny it.
 fn build(system: ResolverConfig, mut options: ResolverOpts) -> Result<TokioResolver, NetError> {
     let mut servers = system.name_servers().to_vec();
-    for server in &mut servers {
+    for server in servers.iter_mut().skip(1) {
         server.trust_negative_responses = false;
     }
     let config =

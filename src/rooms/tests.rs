@@ -10,6 +10,7 @@ mod history;
 mod membership;
 mod naming;
 mod partial;
+mod partial_ends;
 mod policing;
 mod purging;
 mod queueing;

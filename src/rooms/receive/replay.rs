@@ -150,9 +150,10 @@ impl Plan {
             .ok_or_else(|| Error::corrupt(format!("the event {id} is missing")))?;
         let was_accepted = !event.pdu.is_rejected() && !event.soft_failed;
         let pdu = event.pdu.clone().marked_rejected(false);
-        let state_before = match self.known_before(&pdu).await?.is_empty() {
-            true if piece.given.is_empty() => self.head.state,
-            _ => self.merged_state(&pdu, &piece.given).await?,
+        let is_loose = !pdu.prev_events().is_empty() && piece.given.is_empty();
+        let state_before = match is_loose && self.known_before(&pdu).await?.is_empty() {
+            true => self.head.state,
+            false => self.merged_state(&pdu, &piece.given).await?,
         };
         if piece.replay.is_entry {
             self.head.extremities.clear();

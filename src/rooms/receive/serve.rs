@@ -42,17 +42,18 @@ pub struct StateOf {
 }
 
 impl Rooms {
-    /// The head of a room that another server may ask about: this server and the other are both in it.
+    /// The head of a room of which another server, which is in it, may ask what was. This one may have left: who came in through it
+    /// then still gets what nobody else may have.
     ///
     /// # Errors
-    /// `NotFound` for a room that this server is not in, `Forbidden` when the other is not or may not take part.
+    /// `NotFound` for a room that is not known, `Forbidden` when the other server is not in it or may not take part.
     pub async fn head_for(
         &self,
         view: &View,
         origin: &ServerName,
         room_id: &RoomId,
     ) -> Result<Head, Error> {
-        let head = self.served_head(view, origin, room_id).await?;
+        let head = self.open_head(view, origin, room_id).await?;
         if !self.is_server_in_room(view, origin, room_id).await? {
             return Err(Error::forbidden("your server is not in the room"));
         }
@@ -82,26 +83,38 @@ impl Rooms {
                 && !pdu.is_rejected()
                 && user.is_some_and(|user| user.server_name() == origin)
             {
-                return self.served_head(view, origin, room_id).await;
+                return self.open_head(view, origin, room_id).await;
             }
         }
         member
     }
 
-    /// As [`Rooms::head_for`], for a server that need not be in the room.
+    /// The head of a room that this server is in, for another that need not be.
+    ///
+    /// # Errors
+    /// `NotFound` for a room that this server is not in, `Forbidden` when the other may not take part.
     pub(crate) async fn served_head(
         &self,
         view: &View,
         origin: &ServerName,
         room_id: &RoomId,
     ) -> Result<Head, Error> {
-        let head = self.known_head(view, room_id).await?;
-        if !self
-            .is_server_in_room(view, self.server_name(), room_id)
-            .await?
-        {
-            return Err(Error::not_found("this server is not in the room"));
+        let head = self.open_head(view, origin, room_id).await?;
+        let own = self.server_name();
+        match self.is_server_in_room(view, own, room_id).await? {
+            true => Ok(head),
+            false => Err(Error::not_found("this server is not in the room")),
         }
+    }
+
+    /// The head of a room that is known, for a server that may take part in it.
+    async fn open_head(
+        &self,
+        view: &View,
+        origin: &ServerName,
+        room_id: &RoomId,
+    ) -> Result<Head, Error> {
+        let head = self.known_head(view, room_id).await?;
         if !self.may_take_part(view, &head, origin).await? {
             return Err(Error::forbidden(
                 "the room does not let your server take part",

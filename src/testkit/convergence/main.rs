@@ -230,8 +230,11 @@ async fn share(world: &World, one: usize, two: usize) -> Result<bool, Failure> {
     Ok(sees(world, one, two).await? && sees(world, two, one).await?)
 }
 
-/// Whether a server sees another in the room.
+/// Whether a server that has users in the room sees another there.
 async fn sees(world: &World, peer: usize, other: usize) -> Result<bool, Failure> {
+    if world.member_of(peer).await?.is_none() {
+        return Ok(false);
+    }
     for number in 0..USERS {
         if world.is_joined(peer, &world.user(other, number)?).await? {
             return Ok(true);
