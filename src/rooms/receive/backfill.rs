@@ -114,7 +114,15 @@ impl Rooms {
                     Some(self.fetch_state(server, head.version, room_id, id).await?)
                 }
             };
-            self.fetch_auth_events(server, head.version, &pdu).await?;
+            let vouched = self.fetch_auth_events(server, head.version, &pdu, &planned);
+            match vouched.await {
+                Ok(()) => {}
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(event = %pdu.event_id(), %error, "an event of before is left out");
+                    continue;
+                }
+            }
             planned.insert(pdu.event_id().to_owned());
             pieces.push((pdu, given));
         }

@@ -62,7 +62,8 @@ impl Rooms {
                 return Err(Error::forbidden(reason));
             }
         }
-        self.fetch_auth_events(origin, version, &pdu).await?;
+        self.fetch_auth_events(origin, version, &pdu, planned)
+            .await?;
         let pdu = self.recommended_now(pdu).await?;
         Ok(Received {
             pdu,
@@ -161,7 +162,9 @@ impl Rooms {
                 Given::After(states)
             }
         };
-        self.fetch_auth_events(origin, version, &pdu).await?;
+        let nothing = HashSet::new();
+        self.fetch_auth_events(origin, version, &pdu, &nothing)
+            .await?;
         let pdu = self.recommended_now(pdu).await?;
         Ok(Received {
             pdu,
@@ -228,19 +231,21 @@ impl Rooms {
         Ok(in_graph_order(unknown))
     }
 
-    /// Makes sure that what vouches for the event is known, if the server tells it: else the event is rejected for that.
+    /// Makes sure that what vouches for the event is known, or will be with `planned`. Were the event rejected where that is not
+    /// told, servers to which it is would judge otherwise.
     ///
     /// # Errors
-    /// `Unreachable` and others when it cannot be had now.
+    /// `Forbidden` when the server does not tell it; `Unreachable` and others when it cannot be had now.
     pub(crate) async fn fetch_auth_events(
         &self,
         origin: &ServerName,
         version: RoomVersion,
         pdu: &Pdu,
+        planned: &HashSet<OwnedEventId>,
     ) -> Result<(), Error> {
         let (room_id, id) = (pdu.room_id(), pdu.event_id());
         let mut view = self.0.store.view().await?;
-        let mut missing = self.missing_auth_events(&view, pdu).await?;
+        let mut missing = self.missing_auth_events(&view, pdu, planned).await?;
         let head = self.known_head(&view, room_id).await?;
         if !missing.is_empty() && self.is_partial(&view, room_id, &head).await? {
             // Mostly the membership of the sender alone, of whom all the rest is known.
@@ -249,33 +254,35 @@ impl Rooms {
             let judged = self.judge_outliers(&view, version, events).await?;
             self.keep_outliers(version, &judged).await?;
             view = self.0.store.view().await?;
-            missing = self.missing_auth_events(&view, pdu).await?;
+            missing = self.missing_auth_events(&view, pdu, planned).await?;
         }
         if missing.is_empty() {
             return Ok(());
         }
-        let asked = self.remote()?.event_auth(origin, room_id, id).await;
-        let sent = match asked.map_err(Error::from) {
-            Ok(sent) => sent,
-            Err(error) if error.is_passing() => return Err(error),
-            Err(error) => {
-                tracing::debug!(event = %id, %error, "what vouches for an event is not told");
-                return Ok(());
-            }
-        };
+        let asked = self.remote()?.event_auth(origin, room_id, id);
+        let sent = asked.await.map_err(Error::from)?;
         let events = self.read_events(room_id, version, &sent).await?;
         let judged = self.judge_outliers(&view, version, events).await?;
-        self.keep_outliers(version, &judged).await
+        self.keep_outliers(version, &judged).await?;
+        let view = self.0.store.view().await?;
+        let missing = self.missing_auth_events(&view, pdu, planned).await?;
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(Error::forbidden(
+                "the server does not tell what vouches for the event",
+            )),
+        }
     }
 
     async fn missing_auth_events(
         &self,
         view: &View,
         pdu: &Pdu,
+        planned: &HashSet<OwnedEventId>,
     ) -> Result<HashSet<OwnedEventId>, Error> {
         let mut missing = HashSet::new();
         for id in pdu.auth_events() {
-            if self.event(view, id).await?.is_none() {
+            if !planned.contains(id) && self.event(view, id).await?.is_none() {
                 missing.insert(id.clone());
             }
         }

@@ -3,7 +3,7 @@
 //!
 //! What other servers told cannot be computed: where an event came before those that it follows, its state is taken as it was
 //! told, and what follows from it is computed. So is all of before a room that was partial became whole. A verdict is left as it is
-//! that a redaction may have changed since, that may be a policy server's, or that may be due to an event that was not known then.
+//! that a redaction may have changed since, or that may be a policy server's.
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
@@ -353,7 +353,7 @@ impl Again {
         }
     }
 
-    /// What the rules say; what is stored, if it is another and a redaction, a policy server or what came later may be why.
+    /// What the rules say; what is stored, if it is another and a redaction or a policy server may be why.
     async fn verdict(
         &mut self,
         event: &StoredEvent,
@@ -378,11 +378,7 @@ impl Again {
         let mut is_unclear = event.redacted_by.is_some() || policy.is_some();
         for id in pdu.auth_events() {
             let named = self.plan.event(id).await?;
-            is_unclear |= named.is_some_and(|named| {
-                // An event was rejected if one that it names could not be had then.
-                let came_later = named.is_outlier() || named.position > event.position;
-                named.redacted_by.is_some() || (stored == Verdict::Rejected && came_later)
-            });
+            is_unclear |= named.is_some_and(|named| named.redacted_by.is_some());
         }
         self.found.unclear += u64::from(is_unclear);
         Ok(if is_unclear { stored } else { verdict })
