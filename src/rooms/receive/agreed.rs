@@ -136,8 +136,9 @@ impl<'a> Search<'a> {
             Some(known) => self.look_at_news(known).await?,
             None => self.look_at_all().await?,
         }
-        // What a search that ended early has seen may have more behind it.
-        if self.open.is_empty() && !self.wanted.is_empty() && !self.has_gaps {
+        // What a search that ended early has seen may have more behind it, and a state of a plan that comes to nothing is lost.
+        let is_whole = self.open.is_empty() && !self.wanted.is_empty() && !self.has_gaps;
+        if is_whole && !self.plan.overlay.holds(number, self.first) {
             let without = self.differing.keys().cloned().collect();
             let (first, seen) = (self.first, std::mem::take(&mut self.seen));
             let known = Vouchers {

@@ -318,7 +318,7 @@ impl Rooms {
         check_create(version, &room_id, &in_state, &events)?;
         let view = self.0.store.view().await?;
         let judged = self.judge_outliers(&view, version, events).await?;
-        let state: StateList = judged
+        let mut state: StateList = judged
             .iter()
             .filter(|pdu| in_state.contains(pdu.event_id()) && !pdu.is_rejected())
             .filter_map(|pdu| {
@@ -327,6 +327,9 @@ impl Rooms {
             })
             .collect();
         drop(view);
+        if told.without_members.is_some() {
+            state.extend(membership_before(&join, &judged, &in_state));
+        }
         let entry = Entry {
             version,
             join,
@@ -420,6 +423,23 @@ impl Rooms {
             .find(|(id, _)| id == join.event_id())
             .map_or(join, |(_, pdu)| pdu))
     }
+}
+
+/// What the user was to the room before they joined, where that is left out: the join names it, as the invite that it answers.
+fn membership_before(
+    join: &Pdu,
+    told: &[Pdu],
+    in_state: &BTreeSet<OwnedEventId>,
+) -> Option<(String, String, OwnedEventId)> {
+    let user = join.sender().as_str();
+    let named = told.iter().find(|pdu| {
+        pdu.is("m.room.member", user)
+            && join.auth_events().contains(&pdu.event_id().to_owned())
+            && !pdu.is_rejected()
+            && !in_state.contains(pdu.event_id())
+    })?;
+    let entry = (named.event_type().to_owned(), user.to_owned());
+    Some((entry.0, entry.1, named.event_id().to_owned()))
 }
 
 /// A join that a server took in, and what it told of the room.

@@ -30,6 +30,12 @@ impl Overlay {
         self.0.get(&(room, hash)).map(|(node, _)| node.clone())
     }
 
+    /// Whether the snapshot is new here, and so may never be stored.
+    #[must_use]
+    pub fn holds(&self, room: u64, root: Root) -> bool {
+        self.0.contains_key(&(room, root.0))
+    }
+
     /// Takes over the nodes of the snapshots `roots` that are new in `other`.
     pub fn take_over(&mut self, other: &Self, room: u64, roots: &[Root]) {
         for (hash, (node, bytes)) in other.reached(room, roots) {

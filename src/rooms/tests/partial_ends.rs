@@ -76,7 +76,6 @@ async fn nothing_was_before_the_first_event() {
     all.complete().await;
     let stored = all.stored(create.event_id()).await;
     assert_eq!(stored.state_before, create.state_before);
-    assert_eq!(all.state(&all.home).await, all.state(&all.far).await);
 }
 
 #[tokio::test]
@@ -93,4 +92,25 @@ async fn a_server_that_left_still_tells_who_came_in_through_it() {
     assert!(!all.is_partial().await);
     assert!(!all.is_joined(&far("ann")).await);
     assert_eq!(all.state(&all.home).await, all.state(&all.far).await);
+}
+
+#[tokio::test]
+async fn who_accepts_an_invite_is_shown_as_invited_before() {
+    let all = Neighbours::meet().await;
+    let invite = MemberChange::of(all.room.clone(), far("ann"), user("alice"), Act::Invite);
+    let invite = all.far.rooms.change_membership_through(invite, &[]).await;
+    all.enter("alice").await;
+    let (view, head) = (all.home.view().await, all.head().await);
+    let alice = user("alice");
+    let joined = all.home.rooms.membership(&view, &alice, &all.room).await;
+    let joined = all.stored(&joined.unwrap().unwrap().event_id).await;
+    let before = all.home.rooms.state_event(
+        &view,
+        &head,
+        joined.state_before,
+        "m.room.member",
+        "@alice:home",
+    );
+    let before = before.await.unwrap().unwrap();
+    assert_eq!(before.event_id(), invite.unwrap());
 }
