@@ -273,6 +273,14 @@ proptest! {
 async fn behind(version: RoomVersion, carol_came: bool) -> (Resolution, bool) {
     let (_, house) = &*HOUSE;
     let (mut scene, mut state) = Scene::open(house, version).await;
+    // A search behind all entries, for what a branch replaced itself; what it saw is remembered.
+    let mut branch = state.clone();
+    for name in ["one", "other"] {
+        let named = json!({ "membership": "join", "displayname": name });
+        scene.set(&mut branch, "alice", "m.room.member", "@alice:home", named);
+    }
+    let (before, _) = scene.resolve(&[branch, state.clone()]).await;
+    assert_eq!(before.difference, 1);
     let mut aside = state.clone();
     let levels = scene.levels(&json!({ "@bob:home": 50 }));
     scene.set(&mut aside, "alice", "m.room.power_levels", "", levels);
