@@ -13,6 +13,7 @@
 //! | `trim.rs` | queues of servers that do not answer |
 //! | `ephemeral.rs` | what may be lost |
 //! | `shares.rs` | which node sends to which server |
+//! | `slots.rs` | how many are sent to at once |
 //!
 //! Specification: <https://spec.matrix.org/latest/server-server-api/#transactions>
 
@@ -26,12 +27,9 @@ use hearth_store::{
 use hearth_users::Users;
 use parking_lot::Mutex;
 use ruma::OwnedServerName;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::MissedTickBehavior,
-};
+use tokio::{sync::watch, time::MissedTickBehavior};
 
-use self::shares::Shares;
+use self::{shares::Shares, slots::Slots};
 use crate::reach::Peers;
 
 mod deliver;
@@ -39,13 +37,11 @@ pub(crate) mod devices;
 pub(crate) mod ephemeral;
 mod queue;
 mod shares;
+mod slots;
 mod tail;
 mod trim;
 
 pub(crate) use queue::queue;
-
-/// How many servers are sent to at once.
-const AT_ONCE: usize = 64;
 
 /// How often what waits is looked at, whether or not a hint came.
 const TICK: Duration = Duration::from_secs(5);
@@ -61,7 +57,7 @@ pub(crate) struct Shared {
     users: Users,
     /// The servers for which a task works, and whether it is to look again.
     working: Mutex<HashMap<OwnedServerName, bool>>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     shares: Shares,
 }
 
@@ -75,7 +71,7 @@ impl Outbound {
             rooms,
             users,
             working: Mutex::default(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            slots: Slots::new(),
             shares: Shares::of(leases),
         }))
     }

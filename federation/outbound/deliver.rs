@@ -204,10 +204,8 @@ async fn work(outbound: Outbound, server: OwnedServerName) {
         is_over: false,
     };
     loop {
-        let Ok(_slot) = outbound.0.slots.acquire().await else {
-            return;
-        };
-        match outbound.send_next(&server).await {
+        let sending = outbound.send_next(&server);
+        match outbound.0.slots.take_turn(sending).await {
             Ok(true) => {}
             Ok(false) if outbound.looks_again(&server) => {}
             Ok(false) => {

@@ -30,9 +30,6 @@ const SHARE: usize = 10;
 /// How many states are fetched for the events before one. Whoever fills a gap has few branches that lead out of it.
 const MAX_STATES: usize = 20;
 
-/// How many events of an answer are read together.
-const READ_TOGETHER: usize = 512;
-
 /// How many are fetched at once.
 const AT_ONCE: usize = 8;
 
@@ -352,13 +349,9 @@ impl Rooms {
             true => self.whole_state(origin, room_id, event_id).await?,
             false => self.single_events(origin, unknown.clone()).await?,
         };
-        let mut events = HashMap::with_capacity(unknown.len());
-        for some in sent.chunks(READ_TOGETHER) {
-            let mut read = self.read_events(room_id, version, some).await?;
-            read.retain(|id, _| unknown.contains(id));
-            events.extend(read);
-        }
+        let mut events = self.read_events(room_id, version, &sent).await?;
         drop(sent);
+        events.retain(|id, _| unknown.contains(id));
         // Anew: fetching many one by one may have taken longer than a view lives.
         let view = self.0.store.view().await?;
         let judged = self.judge_outliers(&view, version, events).await?;

@@ -21,6 +21,10 @@ use crate::{
 /// After how many events of a large state others get their turn.
 const BETWEEN_PAUSES: usize = 32;
 
+/// How many events of an answer are checked together: of so many servers at most the keys are asked for at once, which is fewer
+/// than one check gets.
+const READ_TOGETHER: usize = 512;
+
 /// How many events are kept with one commit.
 const TOGETHER: usize = 500;
 
@@ -28,6 +32,19 @@ impl Rooms {
     /// The events in what a server sent that are of the room and whose signatures and hashes hold, by id. What is wrong is
     /// left out.
     pub(crate) async fn read_events(
+        &self,
+        room_id: &RoomId,
+        version: RoomVersion,
+        sent: &[Box<RawValue>],
+    ) -> Result<HashMap<OwnedEventId, Pdu>, Error> {
+        let mut good = HashMap::with_capacity(sent.len());
+        for some in sent.chunks(READ_TOGETHER) {
+            good.extend(self.read_some(room_id, version, some).await?);
+        }
+        Ok(good)
+    }
+
+    async fn read_some(
         &self,
         room_id: &RoomId,
         version: RoomVersion,

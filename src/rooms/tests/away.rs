@@ -39,6 +39,8 @@ pub(super) struct Away {
     pub(super) policy: Mutex<Option<PolicySigner>>,
     /// How often it was asked to.
     pub(super) asked_for_policy: AtomicUsize,
+    /// How many events were checked at once at most.
+    pub(super) checked_together: AtomicUsize,
     /// How often it was asked for a state.
     pub(super) asked_for_states: AtomicUsize,
 }
@@ -217,6 +219,8 @@ impl Remote for Away {
         events: Vec<Pdu>,
         _: RoomVersion,
     ) -> BoxFuture<'_, Result<Vec<Result<Pdu, BadSignature>>, hearth_store::Error>> {
+        let together = &self.checked_together;
+        together.fetch_max(events.len(), Ordering::Relaxed);
         Box::pin(async move { Ok(events.into_iter().map(Ok).collect()) })
     }
 }

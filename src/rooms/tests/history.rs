@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use hearth_protocol::federation_json;
 use hearth_store::Direction;
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedEventId, uint};
 
-use super::{House, is_forbidden, user};
+use super::{House, is_forbidden, receiving::Shared, user};
 use crate::Place;
 
 #[tokio::test]
@@ -176,4 +177,20 @@ async fn the_event_nearest_to_a_time_is_found() {
         .event_near(&view, &user("alice"), &room, at(99), Direction::Forward)
         .await;
     assert!(found.is_err());
+}
+
+#[tokio::test]
+async fn of_very_many_events_few_are_checked_at_once() {
+    let shared = Shared::open().await;
+    let newest = shared.newest().await;
+    let mut sent = Vec::new();
+    for number in 0..600 {
+        let event = shared.message(&number.to_string(), &[&newest]).await;
+        sent.push(federation_json(&event));
+    }
+    let (rooms, version) = (&shared.house.rooms, shared.head().await.version);
+    let read = rooms.read_events(&shared.room, version, &sent).await;
+    assert_eq!(read.unwrap().len(), 600);
+    let together = &shared.away.checked_together;
+    assert!(together.load(std::sync::atomic::Ordering::Relaxed) < 600);
 }
