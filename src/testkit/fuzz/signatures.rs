@@ -132,7 +132,9 @@ fn signers(event: &Object, version: u32) -> Vec<Option<&str>> {
     if version >= 8
         && let Some(voucher) = content.and_then(|it| it.get("join_authorised_via_users_server"))
     {
-        signers.push(server(voucher));
+        // What is no user id names nobody.
+        let is_user = voucher.text().is_some_and(|id| id.starts_with('@'));
+        signers.push(is_user.then(|| server(voucher)).flatten());
     }
     signers
 }
