@@ -108,7 +108,7 @@ async fn input(world: &Inside, source: &Source) -> Outcome {
         source.spoil(&mut bytes);
     }
     let id = match source.once_in(12) {
-        true => source.opaque([1, 255, 256, 2000][source.pick(4)]),
+        true => source.opaque([20, 255, 256, 2000][source.pick(4)]),
         false => format!("t{}", source.seed),
     };
     source.tell(|| format!("{manner:?}: {}", String::from_utf8_lossy(&bytes)));
