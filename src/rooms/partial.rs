@@ -13,8 +13,8 @@ use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, ServerNa
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Error, Head, Membership, Rooms, StoredEvent, membership::parse_room, state::Root,
-    timeline::parse_id,
+    Error, Head, Membership, Rooms, StoredEvent, membership::parse_room, servers::parse_server,
+    state::Root, timeline::parse_id,
 };
 
 /// Room to what is known of its completion: the rooms that are partial.
@@ -209,10 +209,9 @@ impl Rooms {
         let found = view
             .scan_prefix(&PARTIAL_SERVERS, prefix, Direction::Forward, limit)
             .await?;
-        let names = found.into_iter().map(|((_, server), ())| {
-            OwnedServerName::try_from(server)
-                .map_err(|e| Error::corrupt(format!("an index names no server: {e}")))
-        });
+        let names = found
+            .into_iter()
+            .map(|((_, server), ())| parse_server(server));
         names.collect()
     }
 

@@ -18,6 +18,12 @@ pub(crate) const ROOM_SERVERS: Table<(String, String), i64> =
 pub(crate) const REMOTE_JOINED: Table<(String, String), ()> =
     Table::new(140, "remote_joined", Family::Index);
 
+/// A server of an index.
+pub(crate) fn parse_server(server: String) -> Result<OwnedServerName, Error> {
+    OwnedServerName::try_from(server)
+        .map_err(|e| Error::corrupt(format!("an index names no server: {e}")))
+}
+
 impl Rooms {
     /// The servers with a joined user, this one included, `limit` at most, in no order that means anything. While the members
     /// of the room are not known, also those that were there when this server came.
@@ -37,10 +43,7 @@ impl Rooms {
         let present = found.into_iter().filter(|(_, count)| *count > 0);
         let mut servers = present
             .take(limit)
-            .map(|((_, server), _)| {
-                OwnedServerName::try_from(server)
-                    .map_err(|e| Error::corrupt(format!("an index names no server: {e}")))
-            })
+            .map(|((_, server), _)| parse_server(server))
             .collect::<Result<Vec<_>, _>>()?;
         let mut named = self.named_servers(view, room_id, limit).await?;
         if !named.is_empty() {
