@@ -48,10 +48,7 @@ pub use pdu::{Depth, MAX_EVENT_BYTES, MAX_FIELD_BYTES, Pdu};
 pub use policy::{POLICY_KEY_ID, PolicyServer, needs_policy, policy_signature};
 pub use power::{Level, PowerLevels};
 pub use redaction::{may_redact, redact};
-pub use resolution::{
-    Conflict, MAX_AUTH_EVENTS, StateMap, auth_chain, auth_chains, conflicted_subgraph, resolve,
-    resolve_conflict, resolve_whole,
-};
+pub use resolution::{Conflict, MAX_AUTH_EVENTS, StateMap, resolve_conflict, resolve_whole};
 pub use signature::{
     PublicKeys, countersign, reference_hash, required_signatures, sign_json, verify_content_hash,
     verify_event, verify_json, verify_signatures,

@@ -42,7 +42,7 @@ pub const MAX_AUTH_EVENTS: usize = 1_000_000;
 ///
 /// # Errors
 /// `Unresolved` when an event that matters cannot be found. Nothing is decided then.
-pub fn resolve(
+fn resolve(
     version: RoomVersion,
     states: &[StateMap],
     chains: Vec<HashSet<OwnedEventId>>,
@@ -115,7 +115,7 @@ pub fn resolve_whole(
 ///
 /// # Errors
 /// `Unresolved` when an event cannot be found, or the graph is beyond [`MAX_AUTH_EVENTS`].
-pub fn auth_chains(
+fn auth_chains(
     states: &[StateMap],
     fetch: impl Fn(&EventId) -> Option<Pdu>,
 ) -> Result<Vec<HashSet<OwnedEventId>>, Unresolved> {
@@ -129,7 +129,7 @@ pub fn auth_chains(
 ///
 /// # Errors
 /// `Unresolved` when an event cannot be found, or the graph is beyond [`MAX_AUTH_EVENTS`].
-pub fn auth_chain<'a>(
+fn auth_chain<'a>(
     events: impl IntoIterator<Item = &'a OwnedEventId>,
     fetch: impl Fn(&EventId) -> Option<Pdu>,
 ) -> Result<HashSet<OwnedEventId>, Unresolved> {
@@ -153,7 +153,7 @@ pub fn auth_chain<'a>(
 ///
 /// # Errors
 /// `Unresolved` when the graph is beyond [`MAX_AUTH_EVENTS`]. Events that cannot be found end their path.
-pub fn conflicted_subgraph(
+fn conflicted_subgraph(
     conflicted: &HashSet<OwnedEventId>,
     fetch: impl Fn(&EventId) -> Option<Pdu>,
 ) -> Result<HashSet<OwnedEventId>, Unresolved> {
