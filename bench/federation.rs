@@ -16,15 +16,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use clap::Parser;
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::{
     Failure, hearth,
     measure::{Sample, late, median},
-    observe, report, say,
-    server::{self, Kind, Server, text},
-    sizes,
-    synapse::{self, Programs},
+    options::{Common, Observer},
+    report, say,
+    server::{Kind, Server, text},
+    sizes, synapse,
 };
 
 mod call;
@@ -55,27 +54,8 @@ pub(crate) struct Options {
     /// How often each is run, both servers in turn; the medians count.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
-    /// Small: to see whether everything works. Writes no results.
-    #[arg(long)]
-    quick: bool,
-    /// Only this server: hearth or synapse.
-    #[arg(long, value_parser = ["hearth", "synapse"])]
-    only: Option<String>,
-    /// Writes no results.
-    #[arg(long)]
-    dry: bool,
-    /// Writes what `perf` sees of Hearth while it is measured to this file.
-    #[arg(long)]
-    profile: Option<PathBuf>,
-    /// The folder of the built programs.
-    #[arg(long)]
-    programs: PathBuf,
-    /// Python that has the package matrix-synapse.
-    #[arg(long)]
-    python: PathBuf,
-    /// The folder of PostgreSQL's programs, if not that of the distribution.
-    #[arg(long)]
-    postgres: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// How large the scenarios are.
@@ -120,7 +100,7 @@ struct Scene {
 
 impl Scene {
     async fn make(options: &Options) -> Result<Self, Failure> {
-        let sizes = if options.quick {
+        let sizes = if options.common.quick {
             Sizes::QUICK
         } else {
             Sizes::FULL
@@ -151,7 +131,7 @@ impl Scene {
     async fn start(&self, options: &Options, kind: Kind) -> Result<Server, Failure> {
         let authority = text(&self.authority);
         let sizes = sizes::Sizes {
-            is_quick: options.quick,
+            is_quick: options.common.quick,
             ..sizes::Sizes::TWO
         };
         match kind {
@@ -159,15 +139,10 @@ impl Scene {
                 let federation = format!(
                     "[federation]\nprivate_addresses = true\nextra_ca_file = \"{authority}\"\n"
                 );
-                hearth::start(&options.programs, sizes, &federation).await
+                hearth::start(&options.common.programs, sizes, &federation).await
             }
             Kind::Synapse => {
-                let postgres = options.postgres.clone().or_else(synapse::find_postgres);
-                let mut programs = Programs {
-                    python: options.python.clone(),
-                    postgres: postgres.unwrap_or_default(),
-                    port: 0,
-                };
+                let mut programs = options.common.synapse();
                 let roomy = "{per_second: 100000, burst_count: 100000}";
                 let federation = format!(
                     "federation_custom_ca_list: [{authority}]\nip_range_blacklist: []\nrc_key_requests: {roomy}\n\
@@ -217,14 +192,7 @@ pub(crate) async fn run(options: &Options, servers: &mut Vec<Server>) -> Result<
     {
         let mut samples: BTreeMap<(String, String), Vec<Sample>> = BTreeMap::new();
         for _ in 0..options.rounds {
-            for kind in [Kind::Hearth, Kind::Synapse] {
-                if options
-                    .only
-                    .as_ref()
-                    .is_some_and(|only| only != kind.name())
-                {
-                    continue;
-                }
+            for kind in options.common.kinds() {
                 servers.push(scene.start(options, kind).await?);
                 let Some(server) = servers.last_mut() else {
                     continue;
@@ -249,7 +217,7 @@ pub(crate) async fn run(options: &Options, servers: &mut Vec<Server>) -> Result<
         results.extend(samples.values().filter_map(|rounds| median(rounds)));
     }
     println!("{}", page::tables(&results));
-    if !options.quick && !options.dry {
+    if options.common.keeps_results() {
         report::keep(&results)?;
         page::write()?;
     }
@@ -263,16 +231,12 @@ async fn observed(
     scenario: &str,
     server: &Server,
 ) -> Result<Vec<Sample>, Failure> {
-    let observer = match &options.profile {
-        Some(file) if server.kind == Kind::Hearth => Some(observe(server, file)?),
-        _ => None,
+    let observer = match server.kind {
+        Kind::Hearth => options.common.observe(server)?,
+        Kind::Synapse => Observer::nobody(),
     };
     let ran = scene.run(scenario, server).await;
-    if let Some(mut observer) = observer {
-        let id = observer.id().map(|id| id.to_string()).unwrap_or_default();
-        server::run(Command::new("kill").args(["-INT", &id])).await?;
-        observer.wait().await?;
-    }
+    observer.end().await?;
     ran
 }
 

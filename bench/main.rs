@@ -8,6 +8,7 @@
 //! | `scale.rs` and its folder | several nodes of one cluster, with very many who wait at each |
 //! | `federation.rs` and its folder | what other servers bring and get |
 //! | `http.rs`, `matrix.rs`, `flights.rs` | the load |
+//! | `options.rs` | the options of both comparisons; `perf` |
 //! | `process.rs`, `measure.rs` | CPU seconds, memory, latencies |
 //! | `report.rs`, `chart.rs` | the table, `results.json`, `results.svg`, `docs/performance.md` |
 //! | `seed.rs` | accounts for Hearth, before it starts |
@@ -21,25 +22,17 @@
     reason = "a program whose output is read by people, and that may block while nothing is measured"
 )]
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, error::Error, process::ExitCode};
 
 use clap::Parser;
-use tokio::{
-    process::{Child, Command},
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     measure::{Sample, late, median},
+    options::Common,
     scenarios::{ALL, Scenario},
     server::{Kind, Server},
     sizes::Sizes,
-    synapse::Programs,
 };
 
 mod chart;
@@ -49,6 +42,7 @@ mod hearth;
 mod http;
 mod matrix;
 mod measure;
+mod options;
 mod process;
 mod report;
 mod scale;
@@ -69,27 +63,8 @@ struct Options {
     /// How often each is run, both servers in turn; the medians count.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
-    /// Small: to see whether everything works. Writes no results.
-    #[arg(long)]
-    quick: bool,
-    /// Only this server: hearth or synapse.
-    #[arg(long, value_parser = ["hearth", "synapse"])]
-    only: Option<String>,
-    /// Writes no results.
-    #[arg(long)]
-    dry: bool,
-    /// Writes what `perf` sees of Hearth while it is measured to this file.
-    #[arg(long)]
-    profile: Option<PathBuf>,
-    /// The folder of the built programs.
-    #[arg(long)]
-    programs: PathBuf,
-    /// Python that has the package matrix-synapse.
-    #[arg(long)]
-    python: PathBuf,
-    /// The folder of PostgreSQL's programs, if not that of the distribution.
-    #[arg(long)]
-    postgres: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 fn main() -> ExitCode {
@@ -170,33 +145,21 @@ async fn guarded_scale(options: &scale::Options) -> Result<(), Failure> {
 
 async fn bench(options: &Options, servers: &mut Vec<Server>) -> Result<(), Failure> {
     let chosen = chosen(&options.scenarios)?;
-    let sizes = if options.quick {
+    let sizes = if options.common.quick {
         Sizes::QUICK
     } else {
         Sizes::FULL
     };
-    let postgres = options.postgres.clone().or_else(synapse::find_postgres);
-    let mut programs = Programs {
-        python: options.python.clone(),
-        postgres: postgres.unwrap_or_default(),
-        port: 0,
-    };
+    let mut programs = options.common.synapse();
     let big = chosen.iter().any(|scenario| scenario.needs_big);
     let idle = chosen.iter().any(|scenario| scenario.needs_idle);
-    for kind in [Kind::Hearth, Kind::Synapse] {
-        if options
-            .only
-            .as_ref()
-            .is_some_and(|only| only != kind.name())
-        {
-            continue;
-        }
+    for kind in options.common.kinds() {
         say(&format!(
             "{}: starting, making accounts and rooms",
             kind.name()
         ));
         let server = match kind {
-            Kind::Hearth => hearth::start(&options.programs, sizes, "").await?,
+            Kind::Hearth => hearth::start(&options.common.programs, sizes, "").await?,
             Kind::Synapse => synapse::start(&mut programs, sizes, "").await?,
         };
         servers.push(server);
@@ -205,44 +168,15 @@ async fn bench(options: &Options, servers: &mut Vec<Server>) -> Result<(), Failu
             server.until_it_rests().await;
         }
     }
-    let observer = match &options.profile {
-        Some(file) => Some(observe(
-            servers.first().ok_or("no server to look at")?,
-            file,
-        )?),
-        None => None,
-    };
+    let first = servers.first().ok_or("no server to measure")?;
+    let observer = options.common.observe(first)?;
     let results = measure(&chosen, options.rounds, servers).await?;
-    if let Some(mut observer) = observer {
-        let id = observer.id().map(|id| id.to_string()).unwrap_or_default();
-        server::run(Command::new("kill").args(["-INT", &id])).await?;
-        observer.wait().await?;
-    }
+    observer.end().await?;
     println!("{}", report::table(&results));
-    if !options.quick && !options.dry {
+    if options.common.keeps_results() {
         report::write(&results)?;
     }
     Ok(())
-}
-
-/// Starts `perf` on a server.
-fn observe(server: &Server, file: &Path) -> Result<Child, Failure> {
-    let id = server.roots().first().copied();
-    let id = id.ok_or("no process to look at")?.to_string();
-    let mut perf = Command::new("perf");
-    perf.args([
-        "record",
-        "-q",
-        "-F",
-        "997",
-        "--call-graph",
-        "dwarf,16384",
-        "-p",
-        &id,
-        "-o",
-    ])
-    .arg(file);
-    Ok(perf.kill_on_drop(true).spawn()?)
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Scenario>, Failure> {
