@@ -10,7 +10,10 @@ use hearth_protocol::Pdu;
 use hearth_store::{Position, SCAN_LIMIT};
 use ruma::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
 
-use super::{judge::Mark, states::StateList};
+use super::{
+    judge::Mark,
+    states::{Given, StateList},
+};
 use crate::{
     Error, StoredEvent,
     event::{EVENTS, EventRecord},
@@ -150,11 +153,11 @@ impl Plan {
             .ok_or_else(|| Error::corrupt(format!("the event {id} is missing")))?;
         let was_accepted = !event.pdu.is_rejected() && !event.soft_failed;
         let pdu = event.pdu.clone().marked_rejected(false);
-        let is_loose = !pdu.prev_events().is_empty() && piece.given.is_empty();
-        let state_before = match is_loose && self.known_before(&pdu).await?.is_empty() {
-            true => self.head.state,
-            false => self.merged_state(&pdu, &piece.given).await?,
+        let given = match piece.given.is_empty() {
+            true => Given::Unknown,
+            false => Given::After(piece.given.clone()),
         };
+        let state_before = self.state_with(&pdu, &given).await?;
         if piece.replay.is_entry {
             self.head.extremities.clear();
             self.head.state = state_before;

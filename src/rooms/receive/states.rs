@@ -40,6 +40,8 @@ impl Plan {
                 true => self.given_state(list).await,
                 false => self.merged_state(pdu, &[]).await,
             },
+            // Nothing is before the first event of a room.
+            Given::Unknown if pdu.prev_events().is_empty() => Ok(Root::EMPTY),
             Given::Unknown => match self.known_before(pdu).await?.is_empty() {
                 true => Ok(self.head.state),
                 false => self.merged_state(pdu, &[]).await,
@@ -59,11 +61,7 @@ impl Plan {
     }
 
     /// The state before an event some of whose predecessors are not known: what those leave behind is given.
-    pub(super) async fn merged_state(
-        &mut self,
-        pdu: &Pdu,
-        given: &[Arc<StateList>],
-    ) -> Result<Root, Error> {
+    async fn merged_state(&mut self, pdu: &Pdu, given: &[Arc<StateList>]) -> Result<Root, Error> {
         let known = self.known_before(pdu).await?;
         let mut roots = self.states_after(&known).await?;
         for list in given {
